@@ -1,0 +1,1 @@
+"""Training recipes as YAML; see docs/training.md."""

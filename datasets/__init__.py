@@ -1,0 +1,1 @@
+"""Files on disk <-> pixels and COCO. No model, no torch.nn."""

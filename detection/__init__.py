@@ -1,0 +1,1 @@
+"""Faster R-CNN on mammograms: model, data, training, inference."""

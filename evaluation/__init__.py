@@ -1,0 +1,1 @@
+"""Predictions + ground truth -> numbers, tables, figures. Never imports torch."""

@@ -1,0 +1,50 @@
+"""The console script ``mammodet``: one sub-command per tool, imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+# name -> (module under mammodet.tools, one line for --help)
+COMMANDS = {
+    "phantom": ("phantom", "write a synthetic screening data set: DICOM files and COCO ground truth"),
+    "convert": ("convert", "turn a mammography data set into one COCO file"),
+    "split": ("split", "split a COCO file by patient into train, val and test, or into folds"),
+    "train-det": ("train_det", "train a Faster R-CNN lesion detector"),
+    "score": ("score", "score files, folders or a COCO file with a trained detector"),
+    "evaluate": ("evaluate", "evaluate the predictions of any detector against a COCO file"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``mammodet COMMAND ...`` and return its exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in {"-h", "--help"}:
+        print(_usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        print(f"mammodet {version('mammodet')}")
+        return 0
+    if argv[0] not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        print(f"mammodet: error: no command {argv[0]!r}; the commands are {known}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"mammodet.tools.{COMMANDS[argv[0]][0]}")
+    return int(module.main(argv[1:]))
+
+
+def _usage() -> str:
+    lines = [
+        "usage: mammodet COMMAND ...",
+        "",
+        "Lesion detection on mammograms at full resolution. For research, not for diagnosis.",
+        "",
+    ]
+    lines += [f"  {name:<12} {summary}" for name, (_, summary) in COMMANDS.items()]
+    return "\n".join([*lines, "", "mammodet COMMAND --help tells the options of a command."])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

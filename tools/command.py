@@ -1,0 +1,107 @@
+"""What every command shares: typed arguments from dataclasses, one line per error, exit codes.
+
+A tool is a frozen dataclass with a documented field per argument and a function that takes it:
+
+    def main(argv: list[str] | None = None) -> int:
+        return run(Arguments, work, argv, prog="mammodet split", positional=("coco",))
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from mammodet.datasets.atomic import write_text
+from mammodet.datasets.errors import InputError
+
+Arguments = TypeVar("Arguments")
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def run(
+    arguments: type[Arguments],
+    work: Callable[[Arguments], int],
+    argv: Sequence[str] | None,
+    *,
+    prog: str,
+    positional: Sequence[str] = (),
+) -> int:
+    """Parse ``argv`` into the dataclass ``arguments``, do the ``work``, and return the exit code.
+
+    Parameters
+    ----------
+    positional:
+        Fields given without a dash; a field of type ``list[...]`` takes one or more and must be the last.
+
+    Returns
+    -------
+    int
+        What ``work`` returns; 2 after one line on stderr for bad input; 130 when interrupted.
+    """
+    try:
+        return work(_parse(arguments, argv, prog, positional))
+    except ArgumentError as error:
+        return _fail(prog, f"{_one_line(error)}; see {prog} --help")
+    except InputError as error:
+        return _fail(prog, str(error))
+    except OSError as error:
+        return _fail(prog, _os_error(error))
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted; what was finished is kept", file=sys.stderr)
+        return INTERRUPTED
+
+
+def write_config(arguments: Any, path: str | os.PathLike[str]) -> None:
+    """Write the full resolved arguments as YAML, so that ``--config FILE`` repeats the run."""
+    write_text(path, yaml.safe_dump(_plain(dataclasses.asdict(arguments)), sort_keys=False))
+
+
+def _parse(
+    arguments: type[Arguments], argv: Sequence[str] | None, prog: str, positional: Sequence[str]
+) -> Arguments:
+    summary = (arguments.__doc__ or "").strip().splitlines()[0]
+    parser = ArgumentParser(prog=prog, description=summary, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="YAML file with any of the options below")
+    types = typing.get_type_hints(arguments)
+    for name in positional:
+        if typing.get_origin(types[name]) is list:
+            parser.add_argument(name, type=typing.get_args(types[name])[0], nargs="+")
+        else:
+            parser.add_argument(name, type=types[name])
+    parser.add_class_arguments(arguments, None, skip=set(positional))
+    parsed = parser.instantiate_classes(parser.parse_args(None if argv is None else list(argv)))
+    return arguments(**{field.name: parsed[field.name] for field in dataclasses.fields(arguments)})  # type: ignore[arg-type]
+
+
+def _fail(prog: str, line: str) -> int:
+    print(f"{prog}: error: {line}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _os_error(error: OSError) -> str:
+    reason = error.strerror or _one_line(error)
+    if error.filename is None:
+        return f"{reason}; check that the disk has space left and that the output folder can be written"
+    return f"{error.filename}: {reason}; check the path, its permissions and the space left on the disk"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
