@@ -7,10 +7,14 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from mammodet.datasets.errors import InputError
+from mammodet.tools.command import BAD_INPUT
+
 # name -> (module under mammodet.tools, one line for --help)
 COMMANDS = {
     "phantom": ("phantom", "write a synthetic screening data set: DICOM files and COCO ground truth"),
     "convert": ("convert", "turn a mammography data set into one COCO file"),
+    "check": ("check", "list every fault of a COCO file"),
     "split": ("split", "split a COCO file by patient into train, val and test, or into folds"),
     "train-det": ("train_det", "train a Faster R-CNN lesion detector"),
     "score": ("score", "score files, folders or a COCO file with a trained detector"),
@@ -23,15 +27,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in {"-h", "--help"}:
         print(_usage())
-        return 0 if argv else 2
+        return 0 if argv else BAD_INPUT
     if argv[0] == "--version":
         print(f"mammodet {version('mammodet')}")
         return 0
     if argv[0] not in COMMANDS:
         known = ", ".join(COMMANDS)
         print(f"mammodet: error: no command {argv[0]!r}; the commands are {known}", file=sys.stderr)
-        return 2
-    module = importlib.import_module(f"mammodet.tools.{COMMANDS[argv[0]][0]}")
+        return BAD_INPUT
+    try:
+        module = importlib.import_module(f"mammodet.tools.{COMMANDS[argv[0]][0]}")
+    except InputError as error:  # an installation that cannot work
+        print(f"mammodet: error: {error}", file=sys.stderr)
+        return BAD_INPUT
     return int(module.main(argv[1:]))
 
 

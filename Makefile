@@ -1,0 +1,48 @@
+# make demo and make test need Python 3.10 to 3.13 and make, nothing else; all set-up is done in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SEED ?= 0
+DEMO := demo/seed$(SEED)
+
+.PHONY: setup demo test test-slow lint bench clean
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: setup.cfg constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "mammodet needs Python 3.10 to 3.13; choose one with make PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools wheel
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	touch $@
+
+demo: setup
+	rm -rf $(DEMO)
+	$(BIN)/mammodet phantom $(DEMO)/phantom --config configs/demo_phantom.yaml --seed $(SEED)
+	$(BIN)/mammodet split $(DEMO)/phantom/coco.json --out $(DEMO)/split --seed $(SEED)
+	$(BIN)/mammodet train-det --config configs/demo.yaml --seed $(SEED) --out $(DEMO)/model \
+	  --train $(DEMO)/split/train.json --val $(DEMO)/split/val.json
+	$(BIN)/mammodet score $(DEMO)/split/test.json --model $(DEMO)/model/model.safetensors --out $(DEMO)/test
+	$(BIN)/mammodet evaluate --ground-truth $(DEMO)/split/test.json --predictions $(DEMO)/test/predictions.json \
+	  --out $(DEMO)/report
+	$(BIN)/mammodet score $(DEMO)/phantom/images --model $(DEMO)/model/model.safetensors --out $(DEMO)/scores
+
+test: setup
+	$(BIN)/pytest
+
+test-slow: setup
+	$(BIN)/pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf build/typed
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/typed .
+	MYPYPATH=build/typed $(BIN)/mypy -p mammodet
+
+bench: setup
+	$(BIN)/mammodet bench
+
+clean:
+	rm -rf $(VENV) build demo

@@ -1,0 +1,125 @@
+"""A torch Dataset over a COCO file: mammogram -> standardised pixels and boxes in their frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mammodet.datasets.coco import AnnotationRecord, Coco, ImageRecord, to_xyxy
+from mammodet.datasets.errors import InputError
+from mammodet.datasets.geometry import Geometry
+from mammodet.datasets.mammogram import read_mammogram
+from mammodet.datasets.standardise import Recipe, Standardised, standardise
+from mammodet.detection.augment import AugmentConfig, build_augmentation, sample
+
+Batch = tuple[list[Tensor], list[dict[str, Any]]]
+
+
+class LesionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
+    """Images of a COCO file as the detector takes them.
+
+    An item is ``(image, target)``: image float32 ``[1, h, w]`` in 0 to 1, standardised by the recipe; target
+    with ``boxes`` float32 ``[N, 4]`` as ``[x1, y1, x2, y2]`` in the frame of that image, ``labels`` int64
+    ``[N]`` (1 benign, 2 malignant), ``image_id``, and ``geometry``, which leads boxes back to the source
+    frame (of the image before augmentation). Crowd regions and findings with ``ignore: 1`` are no training
+    boxes.
+    """
+
+    def __init__(self, coco: Coco, recipe: Recipe, augment: AugmentConfig | None = None) -> None:
+        if not coco.images:
+            raise InputError("has no images", file=coco.path, field="images")
+        self.coco = coco
+        self.recipe = recipe
+        self.augmentation = None if augment is None else build_augmentation(augment)
+
+    def __len__(self) -> int:
+        return len(self.coco.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Any]]:
+        image = self.coco.images[index]
+        prepared = load_standardised(self.coco, image, self.recipe)
+        boxes, labels = boxes_in_frame(self.coco.annotations_of[image["id"]], prepared.geometry)
+        pixels, target = sample(torch.from_numpy(prepared.pixels), boxes, labels)
+        if self.augmentation is not None:
+            pixels, target = self.augmentation(pixels, target)
+        plain = {
+            "boxes": target["boxes"].as_subclass(Tensor),
+            "labels": target["labels"],
+            "image_id": image["id"],
+            "geometry": prepared.geometry,
+        }
+        return pixels.as_subclass(Tensor), plain
+
+
+@dataclass(frozen=True)
+class ImageStatistics:
+    """What the pixels that reach the detector are like, measured on training images.
+
+    ``spacing_mm`` is the effective (row, column) millimetres per pixel of each image whose file says it.
+    """
+
+    mean: float
+    std: float
+    images: int
+    largest: tuple[int, int]  # (width, height)
+    spacing_mm: tuple[tuple[float, float], ...]
+
+
+def load_standardised(coco: Coco, image: ImageRecord, recipe: Recipe) -> Standardised:
+    """Read and standardise one image; raises InputError when its size is not the one the COCO file states."""
+    path = coco.image_path(image)
+    mammogram = read_mammogram(path, recipe)
+    size = (mammogram.source_width, mammogram.source_height)
+    if size != (image["width"], image["height"]):
+        raise InputError(
+            f"is {size[0]} x {size[1]} but {coco.path} says {image['width']} x {image['height']}",
+            file=path,
+            field=f"images[id={image['id']}]",
+            remedy="convert the data set again",
+        )
+    return standardise(mammogram, recipe)
+
+
+def boxes_in_frame(annotations: Iterable[AnnotationRecord], geometry: Geometry) -> tuple[Tensor, Tensor]:
+    """Return training boxes float32 [N, 4] and labels int64 [N] in the model frame, clipped to it."""
+    used = [one for one in annotations if not one.get("ignore") and not one.get("iscrowd")]
+    boxes = geometry.boxes_to_model(to_xyxy([one["bbox"] for one in used]))
+    boxes = np.clip(boxes, 0, [geometry.width, geometry.height] * 2)
+    labels = np.array([one["category_id"] for one in used], dtype=np.int64)
+    visible = (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
+    return torch.from_numpy(boxes[visible].astype(np.float32)), torch.from_numpy(labels[visible])
+
+
+def collate(items: list[tuple[Tensor, dict[str, Any]]]) -> Batch:
+    """Keep images of different sizes as lists; the detector pads them."""
+    images, targets = zip(*items, strict=True)
+    return list(images), list(targets)
+
+
+def measure_images(coco: Coco, recipe: Recipe, limit: int = 100) -> ImageStatistics:
+    """Measure mean and standard deviation over at most ``limit`` evenly spaced images of a data set.
+
+    Every image counts alike, whatever its size.
+    """
+    step = max(1, -(-len(coco.images) // limit))
+    chosen = coco.images[::step]
+    means, squares, spacings = [], [], []
+    width = height = 0
+    for image in chosen:
+        prepared = load_standardised(coco, image, recipe)
+        means.append(float(prepared.pixels.mean(dtype=np.float64)))
+        squares.append(float(np.square(prepared.pixels, dtype=np.float64).mean()))
+        height, width = (max(pair) for pair in zip((height, width), prepared.pixels.shape, strict=True))
+        if prepared.spacing_mm is not None:
+            spacings.append(prepared.spacing_mm)
+    mean = float(np.mean(means))
+    std = float(np.sqrt(max(np.mean(squares) - mean**2, 0.0)))
+    if std == 0:
+        raise InputError("every pixel has the same value", file=coco.path, field="images")
+    return ImageStatistics(mean, std, len(chosen), (width, height), tuple(spacings))

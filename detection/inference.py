@@ -1,0 +1,101 @@
+"""Detector: load a model file once, then turn mammograms into boxes in their source frame."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.models.detection import FasterRCNN
+
+from mammodet.datasets.coco import clip_bbox, to_xywh
+from mammodet.datasets.geometry import Geometry
+from mammodet.datasets.mammogram import Mammogram
+from mammodet.datasets.standardise import standardise
+from mammodet.detection.model import build_detector, move, set_thresholds
+from mammodet.detection.model_file import ModelHeader, read_header, read_tensors
+from mammodet.detection.precision import choose_device, choose_precision
+
+
+class Detector:
+    """A trained detector, ready to predict.
+
+    ``header.recipe`` is the recipe that mammograms must be read with.
+    """
+
+    def __init__(self, model: FasterRCNN, header: ModelHeader, device: torch.device, precision: str) -> None:
+        self.model = model
+        self.header = header
+        self.device = device
+        self.precision = precision
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        score_threshold: float | None = None,
+    ) -> Detector:
+        """Load a ``model.safetensors``.
+
+        Parameters
+        ----------
+        precision:
+            "fp32", "bf16" (autocast) or "auto", see ``choose_precision``.
+        score_threshold:
+            Boxes with a lower score are not returned; None takes the model's own (published: 0.3).
+
+        Raises
+        ------
+        InputError
+            When the file is damaged, was trained on other categories, or does not fit its own header.
+        """
+        header = read_header(Path(path))
+        model = build_detector(header.config)
+        model.load_state_dict(read_tensors(Path(path)))
+        set_thresholds(model, score=score_threshold)
+        where = choose_device(device)
+        return cls(move(model.eval(), where), header, where, choose_precision(precision, where))
+
+    def predict(self, mammogram: Mammogram, image_id: int) -> list[dict[str, Any]]:
+        """Return the lesions of one mammogram as COCO results, in the source frame, by falling score.
+
+        ``mammogram`` must have been read with ``header.recipe``.
+        """
+        prepared = standardise(mammogram, self.header.recipe)
+        return results_of(image_id, self.predict_pixels(prepared.pixels), prepared.geometry)
+
+    def predict_pixels(self, pixels: NDArray[np.float32]) -> dict[str, Tensor]:
+        """Run the network on standardised pixels [h, w]; ``boxes``, ``labels``, ``scores`` in that frame."""
+        image = torch.from_numpy(np.ascontiguousarray(pixels))[None].to(self.device)
+        with torch.inference_mode(), self._autocast():
+            output: dict[str, Tensor] = self.model([image])[0]
+        return output
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def results_of(image_id: int, output: dict[str, Tensor], geometry: Geometry) -> list[dict[str, Any]]:
+    """Turn a detector's output for one image into COCO results in the source frame.
+
+    Boxes go back through ``geometry`` and are clipped to the source image; what lies in padding alone is
+    dropped.
+    """
+    boxes = geometry.boxes_to_source(output["boxes"].detach().cpu().double().numpy())
+    rows: Iterable[tuple[Any, int, float]] = zip(
+        to_xywh(boxes).tolist(), output["labels"].tolist(), output["scores"].float().tolist(), strict=True
+    )
+    results = []
+    for bbox, label, score in rows:
+        clipped = clip_bbox(bbox, geometry.source_width, geometry.source_height)
+        if clipped is not None:
+            results.append({"image_id": image_id, "category_id": label, "bbox": clipped, "score": score})
+    return sorted(results, key=lambda one: -float(one["score"]))  # type: ignore[arg-type]

@@ -1,0 +1,125 @@
+"""The model file: safetensors with a JSON header, so that loading runs no pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mammodet.datasets.atomic import atomic_path
+from mammodet.datasets.coco import CATEGORY_NAMES, Coco
+from mammodet.datasets.errors import InputError
+from mammodet.datasets.standardise import Recipe
+from mammodet.detection.model import DetectorConfig
+
+FORMAT = "mammodet.detector/1"
+_KEY = "mammodet"
+_REMEDY = "give the model.safetensors that mammodet train-det wrote"
+
+
+@dataclass(frozen=True)
+class ModelHeader:
+    """What must be known to run a model and to tell where it comes from.
+
+    ``fingerprint`` is the SHA-256 of the training data's images and boxes; ``training`` is free for the
+    trainer's notes (epoch, metric, command).
+    """
+
+    config: DetectorConfig
+    recipe: Recipe
+    fingerprint: str
+    training: dict[str, Any] = field(default_factory=dict)
+    categories: Mapping[int, str] = field(default_factory=lambda: dict(CATEGORY_NAMES))
+    mammodet_version: str = field(default_factory=lambda: version("mammodet"))
+
+
+def write_model(path: Path, tensors: Mapping[str, Tensor], header: ModelHeader) -> None:
+    """Write a model file atomically; tensors are stored contiguous, on the CPU, in their own dtype."""
+    content = {"format": FORMAT, **asdict(header), "recipe": header.recipe.to_dict()}
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(plain, temporary, metadata={_KEY: json.dumps(content)})
+
+
+def is_model_file(path: Path) -> bool:
+    """Tell by the suffix whether ``path`` is a model file."""
+    return path.suffix == ".safetensors"
+
+
+def read_header(path: Path) -> ModelHeader:
+    """Read and check the header; raises InputError for a damaged file or other categories than ours."""
+    if not path.is_file():
+        raise InputError("no such model file", file=path, remedy=_REMEDY)
+    try:
+        with safetensors.safe_open(path, framework="pt") as reader:
+            text = (reader.metadata() or {}).get(_KEY)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(f"is no safetensors file: {error}", file=path, remedy=_REMEDY) from None
+    if text is None:
+        raise InputError("has no mammodet header", file=path, remedy=_REMEDY)
+    try:
+        return _parse(json.loads(text), path)
+    except InputError as error:
+        raise InputError(
+            error.problem, file=path, field=error.field, value=error.value, remedy=error.remedy or _REMEDY
+        ) from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"has a damaged header: {error!r}", file=path, remedy=_REMEDY) from None
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a model file to the CPU."""
+    tensors: dict[str, Tensor] = load_file(path)
+    return tensors
+
+
+def fingerprint(coco: Coco) -> str:
+    """Return the SHA-256 of names, sizes, boxes and classes of a data set, whatever folder it lies in."""
+    digest = hashlib.sha256()
+    for image in sorted(coco.images, key=lambda one: one["id"]):
+        own = sorted((one["category_id"], *one["bbox"]) for one in coco.annotations_of[image["id"]])
+        name = image.get("sop_instance_uid") or Path(image["file_name"]).name
+        digest.update(json.dumps([image["id"], name, image["width"], image["height"], own]).encode())
+    return digest.hexdigest()
+
+
+def _parse(content: dict[str, Any], path: Path) -> ModelHeader:
+    if content.get("format") != FORMAT:
+        raise InputError(f"is not of format {FORMAT}", file=path, field="format", value=content.get("format"))
+    categories = {int(number): name for number, name in content["categories"].items()}
+    if categories != dict(CATEGORY_NAMES):
+        raise InputError(
+            f"was trained on other categories than {dict(CATEGORY_NAMES)}",
+            file=path,
+            field="categories",
+            value=categories,
+            remedy="train a model on benign and malignant lesions",
+        )
+    known = {one.name for one in fields(DetectorConfig)}
+    config = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in content["config"].items()
+    }
+    if unknown := config.keys() - known:
+        raise InputError(
+            "has options this version does not know",
+            file=path,
+            field="config",
+            value=sorted(unknown),
+            remedy=f"it was written by mammodet {content.get('mammodet_version')}, use that",
+        )
+    return ModelHeader(
+        config=DetectorConfig(**config),
+        recipe=Recipe.from_dict(content["recipe"]),
+        fingerprint=content["fingerprint"],
+        training=content["training"],
+        categories=categories,
+        mammodet_version=content["mammodet_version"],
+    )

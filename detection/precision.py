@@ -1,0 +1,43 @@
+"""Which arithmetic is fast on this machine."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device called ``name``; "auto" takes CUDA, then Apple's MPS, then the CPU."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """Return "fp32" or "bf16".
+
+    "auto" asks CUDA what it has; on a CPU it times a small matrix product in both, because a processor
+    without bf16 units computes bf16 correctly but slower, and no portable flag tells the two apart.
+    """
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if device.type != "cpu":
+        return "fp32"
+    return "bf16" if _product_seconds(torch.bfloat16) < 0.8 * _product_seconds(torch.float32) else "fp32"
+
+
+def _product_seconds(dtype: torch.dtype) -> float:
+    matrix = torch.ones(768, 768, dtype=dtype)
+    best = float("inf")
+    for _ in range(4):  # the first one warms up
+        start = time.perf_counter()
+        torch.mm(matrix, matrix)
+        best = min(best, time.perf_counter() - start)
+    return best

@@ -1,0 +1,124 @@
+"""Start weights: torchvision's COCO detector, an ImageNet backbone, a file, or none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor
+from torchvision.models.detection import FasterRCNN, FasterRCNN_ResNet50_FPN_Weights
+
+from mammodet.datasets.errors import InputError
+from mammodet.detection.model_file import is_model_file, read_header, read_tensors
+
+_log = logging.getLogger(__name__)
+
+PREDICTOR = "roi_heads.box_predictor."  # 91 COCO classes there, 3 here
+_OFFLINE = (
+    "connect to a network, put the file into torch's hub cache (TORCH_HOME), or give --weights FILE or "
+    "--weights none"
+)
+
+
+def is_pretrained(weights: str) -> bool:
+    """Tell whether training starts from learned weights (``coco``, ``imagenet`` or a file)."""
+    return weights != "none"
+
+
+def load_weights(model: FasterRCNN, weights: str, backbone: str) -> None:
+    """Load start weights into a built detector, in place.
+
+    Parameters
+    ----------
+    weights:
+        ``coco`` (torchvision's fasterrcnn_resnet50_fpn, ResNet50 only; its 91-class predictor is left out),
+        ``imagenet`` (backbone only), ``none``, or a file: a mammodet model, a Lightning checkpoint of one, or
+        a torch state dict of a detector or of a torchvision ResNet.
+    backbone:
+        Name of the ResNet of ``model``.
+
+    Raises
+    ------
+    InputError
+        When a download fails, a file cannot be read, or nothing in it fits.
+    """
+    if weights == "none":
+        return
+    if weights == "coco":
+        if backbone != "resnet50":
+            raise InputError(
+                "torchvision has COCO weights for resnet50 only",
+                field="--weights",
+                value=f"coco with {backbone}",
+                remedy="give --model.backbone resnet50, or --weights imagenet",
+            )
+        state = _download(FasterRCNN_ResNet50_FPN_Weights.COCO_V1)
+    elif weights == "imagenet":
+        enum = torchvision.models.get_model_weights(backbone)
+        state = _download(enum["IMAGENET1K_V1"])
+    else:
+        state = read_state(Path(weights))
+    _copy(model, state, weights)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a model file, Lightning checkpoint or torch state dict; no pickle is executed."""
+    if not path.is_file():
+        raise InputError(
+            "no such file", file=path, field="--weights", remedy="give coco, imagenet, none or a file"
+        )
+    if is_model_file(path):
+        read_header(path)  # refuses another category map
+        return read_tensors(path)
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen types here, from zipfile's to pickle's
+        raise InputError(
+            f"cannot be read as weights ({type(error).__name__}: {str(error).partition(chr(10))[0]})",
+            file=path,
+            remedy="give a .safetensors model, a checkpoint or a torch state dict without pickled objects",
+        ) from None
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping):
+        raise InputError("holds no state dict", file=path, value=type(content).__name__)
+    return {
+        key.removeprefix("model."): tensor for key, tensor in content.items() if isinstance(tensor, Tensor)
+    }
+
+
+def _download(weights: Any) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash is a RuntimeError
+        raise InputError(
+            f"the download of torchvision's {weights} failed: {error}", field="--weights", remedy=_OFFLINE
+        ) from None
+    return state
+
+
+def _copy(model: FasterRCNN, state: Mapping[str, Tensor], source: str) -> None:
+    """Copy what fits by name and shape; a bare ResNet goes into the backbone's body."""
+    own = model.state_dict()
+    if not any(key.startswith("backbone.") for key in state):
+        state = {f"backbone.body.{key}": tensor for key, tensor in state.items()}
+    fitting = {key: tensor for key, tensor in state.items() if key in own and own[key].shape == tensor.shape}
+    body = [key for key in fitting if key.startswith("backbone.body.")]
+    if not body:
+        raise InputError(
+            "no backbone weight fits the model by name and shape",
+            field="--weights",
+            value=source,
+            remedy="give weights of the same backbone (--model.backbone)",
+        )
+    model.load_state_dict(fitting, strict=False)
+    misfits = sorted(key for key in own.keys() - fitting.keys() if not key.endswith("num_batches_tracked"))
+    _log.info("weights %s: %d tensors loaded, %d left as initialised", source, len(fitting), len(misfits))
+    if misfits:
+        _log.info("left as initialised: %s", ", ".join(misfits))

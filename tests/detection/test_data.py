@@ -1,0 +1,82 @@
+"""The Dataset: pixels and boxes in one frame, and the way back."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mammodet.datasets.coco import to_xyxy
+from mammodet.datasets.errors import InputError
+from mammodet.datasets.standardise import Recipe
+from mammodet.detection.augment import AugmentConfig
+from mammodet.detection.data import LesionDataset, collate, measure_images
+
+RECIPE = Recipe(crop_margin_px=4)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, Recipe(crop=False), Recipe(spacing_mm=0.25, assumed_spacing_mm=0.5)])
+def test_boxes_lie_on_their_lesions_and_lead_back_to_the_source(coco, recipe):
+    dataset = LesionDataset(coco, recipe)
+    for index in (0, 1):
+        pixels, target = dataset[index]
+        x1, y1, x2, y2 = target["boxes"][0].round().int().tolist()
+        inside = pixels[0, y1 + 2 : y2 - 2, x1 + 2 : x2 - 2]
+        assert inside.min() > 0.95
+        assert pixels[0, max(0, y1 - 6) : max(0, y1 - 3), x1:x2].max() < 0.6
+        back = target["geometry"].boxes_to_source(target["boxes"].numpy())
+        own = coco.annotations_of[target["image_id"]][0]
+        np.testing.assert_allclose(back, to_xyxy([own["bbox"]]), atol=1e-3)
+        assert target["labels"].tolist() == [own["category_id"]]
+
+
+def test_the_crop_keeps_the_breast_and_drops_the_air(coco):
+    pixels, target = LesionDataset(coco, RECIPE)[0]
+    assert pixels.shape[1] < 160 and pixels.shape[2] < 120
+    assert (target["geometry"].width, target["geometry"].height) == (pixels.shape[2], pixels.shape[1])
+
+
+def test_a_normal_image_has_empty_targets(coco):
+    _, target = LesionDataset(coco, RECIPE)[2]
+    assert target["boxes"].shape == (0, 4) and target["labels"].shape == (0,)
+
+
+def test_ignored_and_crowd_findings_are_no_training_boxes(coco):
+    coco.annotations[0]["ignore"] = 1
+    coco.annotations[1]["iscrowd"] = 1
+    dataset = LesionDataset(coco, RECIPE)
+    assert len(dataset[0][1]["boxes"]) == len(dataset[1][1]["boxes"]) == 0
+
+
+def test_augmented_items_collate(coco):
+    dataset = LesionDataset(coco, RECIPE, AugmentConfig(horizontal_flip=1, rotation=0))
+    images, targets = collate([dataset[0], dataset[2]])
+    assert [image.ndim for image in images] == [3, 3]
+    assert [len(target["boxes"]) for target in targets] == [1, 0]
+
+
+def test_statistics_are_those_of_the_cropped_pixels(coco):
+    measured = measure_images(coco, RECIPE)
+    pixels = [LesionDataset(coco, RECIPE)[index][0].numpy() for index in range(3)]
+    assert measured.images == 3
+    assert measured.mean == pytest.approx(np.mean([one.mean() for one in pixels]), rel=1e-5)
+    assert measured.std == pytest.approx(
+        np.sqrt(np.mean([(one.astype(float) ** 2).mean() for one in pixels]) - measured.mean**2), rel=1e-4
+    )
+    assert measured.largest == (max(one.shape[2] for one in pixels), max(one.shape[1] for one in pixels))
+
+
+def test_an_image_of_another_size_than_stated_is_refused(coco):
+    coco.images[0]["width"] = 121
+    with pytest.raises(InputError, match=r"1\.png.*120 x 160.*121 x 160"):
+        LesionDataset(coco, RECIPE)[0]
+
+
+def test_a_data_set_without_images_is_refused(coco):
+    with pytest.raises(InputError, match="no images"):
+        LesionDataset(replace(coco, images=[]), RECIPE)
+
+
+def test_geometries_survive_json(coco):
+    geometry = LesionDataset(coco, RECIPE)[0][1]["geometry"]
+    assert type(geometry).from_dict(json.loads(json.dumps(geometry.to_dict()))) == geometry

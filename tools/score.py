@@ -1,0 +1,324 @@
+"""mammodet score: score files, folders or the images of a COCO file with a trained detector.
+
+    mammodet score exams/ --model model.safetensors --out scores
+    mammodet score test.json --model model.safetensors --out scores   # keeps the image ids of test.json
+
+OUT gets predictions.json (COCO results), images.json (the images that the ids mean, as COCO), images.csv,
+breasts.csv, rejected.csv (unreadable files with reasons), overlays/ and config.yaml. A run that was killed
+goes on where it was when it is started again with the same OUT.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from tqdm import tqdm
+
+from mammodet.datasets.atomic import atomic_path, write_json
+from mammodet.datasets.coco import Coco, ImageRecord, read_coco, write_coco
+from mammodet.datasets.discover import find_mammograms
+from mammodet.datasets.drawing import draw_boxes, write_png
+from mammodet.datasets.errors import InputError
+from mammodet.datasets.ledger import Ledger, file_key
+from mammodet.datasets.mammogram import Mammogram, read_mammogram
+from mammodet.detection.inference import Detector
+from mammodet.evaluation.fusion import Fusion, fuse
+from mammodet.tools.command import BAD_INPUT, run, write_config
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Score files, folders or the images of a COCO file with a trained detector.
+
+    Args:
+        paths: image files, folders (searched with their sub-folders), or one COCO file.
+        model: model.safetensors written by mammodet train-det.
+        out: folder for the results.
+        score_threshold: boxes below it do not count for images and breasts and are not drawn; null takes the
+            model's own (published: 0.3).
+        min_score: boxes down to this score are written to predictions.json, for curves.
+        overlays: which images to draw with their boxes.
+        identify_by: which id of a DICOM file goes into the results; names and birth dates never do.
+        allow_for_processing: take raw FOR PROCESSING images too.
+        precision: fp32, bf16, or auto (bf16 where this machine is faster with it).
+        device: cpu, cuda, or auto.
+    """
+
+    paths: list[str]
+    model: str
+    out: str
+    score_threshold: float | None = None
+    min_score: float = 0.01
+    overlays: Literal["all", "found", "none"] = "all"
+    identify_by: Literal["patient-id", "hash", "uid"] = "patient-id"
+    allow_for_processing: bool = False
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "min_score"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise InputError("must be 0 to 1", field=f"--{name}", value=value)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One file to score; ``record`` is what a COCO file says of it, None for a file found in a folder."""
+
+    image_id: int
+    path: Path
+    record: ImageRecord | None
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Scores one case after the other; ``threshold`` is the operating threshold of verdicts and overlays."""
+
+    detector: Detector
+    threshold: float
+    arguments: Arguments
+
+    def score(self, case: Case) -> dict[str, Any]:
+        """Return ``{"image", "results", "notes"}``, or ``{"rejected": reason}`` for an unreadable file."""
+        try:
+            mammogram = read_mammogram(
+                case.path, self.detector.header.recipe, identify_by=self.arguments.identify_by
+            )
+            record = case.record or _record(case, mammogram)
+            if (record["width"], record["height"]) != (mammogram.source_width, mammogram.source_height):
+                size = f"{mammogram.source_width} x {mammogram.source_height}"
+                return {
+                    "rejected": f"is {size} but the COCO file says {record['width']} x {record['height']}"
+                }
+            results = self.detector.predict(mammogram, case.image_id)
+        except InputError as error:
+            return {"rejected": str(error)}
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            return {"rejected": f"out of memory: {str(error).splitlines()[0] if str(error) else 'no detail'}"}
+        self._draw(case, mammogram, results)
+        return {"image": record, "results": results, "notes": list(mammogram.notes)}
+
+    def _draw(self, case: Case, mammogram: Mammogram, results: list[dict[str, Any]]) -> None:
+        shown = [one for one in results if one["score"] >= self.threshold]
+        if self.arguments.overlays == "all" or (self.arguments.overlays == "found" and shown):
+            name = f"{case.image_id:05d}_{case.path.stem}.png"
+            write_png(Path(self.arguments.out, "overlays", name), draw_boxes(mammogram.pixels, [], shown))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``mammodet score`` and return its exit code."""
+    return run(Arguments, score, argv, prog="mammodet score", positional=("paths",))
+
+
+def score(arguments: Arguments) -> int:
+    """Score every case, write the results, and tell how many files could not be read."""
+    detector = Detector.load(
+        arguments.model,
+        device=arguments.device,
+        precision=arguments.precision,
+        score_threshold=arguments.min_score,
+    )
+    if arguments.allow_for_processing:
+        detector.header = replace(
+            detector.header, recipe=replace(detector.header.recipe, allow_for_processing=True)
+        )
+    threshold = arguments.score_threshold
+    if threshold is None:
+        threshold = detector.header.config.score_threshold
+    cases = _cases(arguments.paths)
+    out = Path(arguments.out)
+    scorer = Scorer(detector, threshold, arguments)
+    with Ledger(out / "ledger.sqlite", _fingerprint(arguments)) as ledger:
+        write_config(arguments, out / "config.yaml")
+        outcomes = list(_outcomes(scorer, cases, ledger))
+    return _write(out, arguments, threshold, list(zip(cases, outcomes, strict=True)))
+
+
+def _cases(paths: Sequence[str]) -> list[Case]:
+    if any(path.endswith(".json") for path in paths):
+        if len(paths) > 1:
+            raise InputError(
+                "give one COCO file, or images and folders, not both", field="PATH", value=list(paths)
+            )
+        coco = read_coco(paths[0])
+        if not coco.images:
+            raise InputError(
+                "has no images", file=paths[0], field="images", remedy="give a COCO file with images"
+            )
+        return [Case(image["id"], coco.image_path(image), image) for image in coco.images]
+    files = find_mammograms([Path(path) for path in paths])
+    return [Case(number, path, None) for number, path in enumerate(files, start=1)]
+
+
+def _outcomes(scorer: Scorer, cases: Sequence[Case], ledger: Ledger) -> Iterator[dict[str, Any]]:
+    for case in tqdm(cases, unit="image", desc="scoring"):
+        key = f"{case.image_id} {file_key(case.path)}" if case.path.is_file() else ""
+        outcome = ledger.get(key)
+        if outcome is None:
+            outcome = scorer.score(case)
+            if key:
+                ledger.record(key, outcome)
+        yield outcome
+
+
+def _fingerprint(arguments: Arguments) -> str:
+    digest = hashlib.sha256(Path(arguments.model).read_bytes())
+    options = {key: value for key, value in asdict(arguments).items() if key not in {"paths", "model", "out"}}
+    digest.update(json.dumps(options, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _record(case: Case, mammogram: Mammogram) -> ImageRecord:
+    side = mammogram.laterality
+    patient, study = mammogram.patient_id, mammogram.study_id
+    record: ImageRecord = {
+        "id": case.image_id,
+        "file_name": str(case.path.absolute()),
+        "width": mammogram.source_width,
+        "height": mammogram.source_height,
+        "patient_id": patient,
+        "study_id": study,
+        "laterality": side,
+        "view": mammogram.view,
+        "spacing_mm": None if mammogram.spacing_mm is None else list(mammogram.spacing_mm),
+        "age": mammogram.age,
+        "manufacturer": mammogram.manufacturer,
+        "sop_instance_uid": mammogram.sop_instance_uid,
+        "label": None,
+    }
+    if side is not None:
+        record["breast_id"] = f"{patient}_{study}_{side}"
+    return record
+
+
+def _write(
+    out: Path, arguments: Arguments, threshold: float, scored: Sequence[tuple[Case, dict[str, Any]]]
+) -> int:
+    rejected = [(case, outcome["rejected"]) for case, outcome in scored if "rejected" in outcome]
+    done = [(case, outcome) for case, outcome in scored if "rejected" not in outcome]
+    _write_csv(
+        out / "rejected.csv",
+        ["file", "reason"],
+        [{"file": str(case.path), "reason": reason} for case, reason in rejected],
+    )
+    if not done:
+        first = rejected[0][1]
+        print(
+            f"mammodet score: error: none of {len(scored)} files could be read; the first: {first}",
+            file=sys.stderr,
+        )
+        return BAD_INPUT
+    images = [{**outcome["image"], "file_name": str(case.path.absolute())} for case, outcome in done]
+    coco = Coco(images, [], out.absolute() / "images.json")  # type: ignore[arg-type]
+    results = [result for _, outcome in done for result in outcome["results"]]
+    fusion = fuse(coco, results, threshold)
+    write_coco(coco, coco.path)
+    write_json(out / "predictions.json", results, indent=None)
+    notes = {case.image_id: "; ".join(outcome["notes",]) for case, outcome in done}
+    _write_csv(out / "images.csv", IMAGE_COLUMNS, _image_rows(coco, fusion, notes))
+    _write_csv(out / "breasts.csv", BREAST_COLUMNS, _breast_rows(coco, fusion))
+    _print_summary(out, arguments, fusion, len(rejected))
+    return 0
+
+
+IMAGE_COLUMNS = [
+    "image_id",
+    "file",
+    "patient_id",
+    "study_id",
+    "breast_id",
+    "laterality",
+    "view",
+    "width",
+    "height",
+    "status",
+    "malignancy_score",
+    "boxes",
+    "notes",
+]
+BREAST_COLUMNS = [
+    "breast_id",
+    "patient_id",
+    "study_id",
+    "laterality",
+    "views",
+    "status",
+    "malignancy_score",
+    "boxes",
+]
+
+
+def _image_rows(coco: Coco, fusion: Fusion, notes: dict[int, str]) -> list[dict[str, Any]]:
+    rows = []
+    for image in coco.images:
+        verdict = fusion.images[image["id"]]
+        rows.append(
+            {
+                **{name: image.get(name) for name in ("patient_id", "study_id", "laterality", "view")},
+                "image_id": image["id"],
+                "file": str(coco.image_path(image)),
+                "breast_id": fusion.breast_of[image["id"]],
+                "width": image["width"],
+                "height": image["height"],
+                "status": _status(verdict.malignant, verdict.boxes),
+                "malignancy_score": round(verdict.score, 6),
+                "boxes": verdict.boxes,
+                "notes": notes[image["id"]],
+            }
+        )
+    return rows
+
+
+def _breast_rows(coco: Coco, fusion: Fusion) -> list[dict[str, Any]]:
+    first = {fusion.breast_of[image["id"]]: image for image in reversed(coco.images)}
+    rows = []
+    for breast, verdict in fusion.breasts.items():
+        rows.append(
+            {
+                **{name: first[breast].get(name) for name in ("patient_id", "study_id", "laterality")},
+                "breast_id": breast,
+                "views": verdict.views,
+                "status": _status(verdict.malignant, verdict.boxes),
+                "malignancy_score": round(verdict.score, 6),
+                "boxes": verdict.boxes,
+            }
+        )
+    return rows
+
+
+def _status(malignant: bool, boxes: int) -> str:
+    if malignant:
+        return "malignant"
+    return "benign" if boxes else "nothing found"
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _print_summary(out: Path, arguments: Arguments, fusion: Fusion, rejected: int) -> None:
+    malignant = sum(verdict.malignant for verdict in fusion.breasts.values())
+    print(
+        f"{len(fusion.images)} images of {len(fusion.breasts)} breasts scored, {malignant} breasts malignant"
+    )
+    if rejected:
+        print(f"{rejected} files could not be read: {out / 'rejected.csv'}")
+    print(f"results: {out / 'predictions.json'}, {out / 'images.csv'}, {out / 'breasts.csv'}")
+    if arguments.overlays != "none":
+        print(f"overlays: {out / 'overlays'}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
