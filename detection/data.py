@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from mammodet.datasets.coco import AnnotationRecord, Coco, ImageRecord, to_xyxy
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.geometry import Geometry
-from mammodet.datasets.mammogram import read_mammogram
+from mammodet.datasets.mammogram import Mammogram, read_mammogram
 from mammodet.datasets.standardise import Recipe, Standardised, standardise
 from mammodet.detection.augment import AugmentConfig, build_augmentation, sample
 
@@ -83,7 +83,17 @@ def load_standardised(coco: Coco, image: ImageRecord, recipe: Recipe) -> Standar
             field=f"images[id={image['id']}]",
             remedy="convert the data set again",
         )
-    return standardise(mammogram, recipe)
+    return standardise(complete(mammogram, image), recipe)
+
+
+def complete(mammogram: Mammogram, image: ImageRecord) -> Mammogram:
+    """Fill in pixel size and side from the COCO file where the image file, such as a PNG, does not say them."""
+    spacing = image.get("spacing_mm")
+    if mammogram.spacing_mm is None and spacing is not None:
+        mammogram = replace(mammogram, spacing_mm=(spacing[0], spacing[1]), spacing_source="COCO file")
+    if mammogram.laterality is None:
+        mammogram = replace(mammogram, laterality=image.get("laterality"))
+    return mammogram
 
 
 def boxes_in_frame(annotations: Iterable[AnnotationRecord], geometry: Geometry) -> tuple[Tensor, Tensor]:

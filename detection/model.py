@@ -39,8 +39,7 @@ class DetectorConfig:
         fpn_channels: channels of every pyramid level.
         anchor_sizes: one side in pixels for each of the five levels, strides 4 to 64.
         anchor_ratios: height over width of the anchors of every level.
-        rpn_proposals: boxes kept before and after the proposals' non-maximum suppression in training; in
-            inference twice as many go in.
+        rpn_proposals: boxes that go from the region proposals to the box head; twice as many in training.
         roi_batch: regions per image that the box head is trained on.
         score_threshold: boxes below this score are not reported.
         nms_threshold: of two boxes of one class with a higher IoU than this, the weaker is dropped.
@@ -55,7 +54,7 @@ class DetectorConfig:
     fpn_channels: int = 256
     anchor_sizes: tuple[int, int, int, int, int] = (32, 64, 128, 256, 512)
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    rpn_proposals: int = 2000
+    rpn_proposals: int = 1000
     roi_batch: int = 512
     score_threshold: float = 0.3
     nms_threshold: float = 0.3
@@ -130,9 +129,9 @@ def build_detector(config: DetectorConfig) -> FasterRCNN:
             _backbone(config),
             num_classes=len(CATEGORY_NAMES) + 1,
             rpn_anchor_generator=AnchorGenerator(tuple((size,) for size in config.anchor_sizes), ratios),
-            rpn_pre_nms_top_n_train=config.rpn_proposals,
-            rpn_post_nms_top_n_train=config.rpn_proposals,
-            rpn_pre_nms_top_n_test=config.rpn_proposals * 2,
+            rpn_pre_nms_top_n_train=config.rpn_proposals * 2,
+            rpn_post_nms_top_n_train=config.rpn_proposals * 2,
+            rpn_pre_nms_top_n_test=config.rpn_proposals,
             rpn_post_nms_top_n_test=config.rpn_proposals,
             box_batch_size_per_image=config.roi_batch,
             box_score_thresh=config.score_threshold,

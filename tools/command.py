@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,14 +65,19 @@ def run(
 
 def write_config(arguments: Any, path: str | os.PathLike[str]) -> None:
     """Write the full resolved arguments as YAML, so that ``--config FILE`` repeats the run."""
-    write_text(path, yaml.safe_dump(_plain(dataclasses.asdict(arguments)), sort_keys=False))
+    write_text(path, config_text(arguments))
+
+
+def config_text(arguments: Any) -> str:
+    """Return the arguments as YAML."""
+    return yaml.safe_dump(_plain(dataclasses.asdict(arguments)), sort_keys=False)
 
 
 def _parse(
     arguments: type[Arguments], argv: Sequence[str] | None, prog: str, positional: Sequence[str]
 ) -> Arguments:
     summary = (arguments.__doc__ or "").strip().splitlines()[0]
-    parser = ArgumentParser(prog=prog, description=summary, exit_on_error=False)
+    parser = DashedParser(prog=prog, description=summary, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     types = typing.get_type_hints(arguments)
     for name in positional:
@@ -79,8 +86,38 @@ def _parse(
         else:
             parser.add_argument(name, type=types[name])
     parser.add_class_arguments(arguments, None, skip=set(positional))
-    parsed = parser.instantiate_classes(parser.parse_args(None if argv is None else list(argv)))
+    flags = {name for name, kind in types.items() if kind is bool}
+    given = parser.parse_args(_as_fields(sys.argv[1:] if argv is None else argv, flags))
+    try:
+        parsed = parser.instantiate(given)
+    except TypeError as error:  # a recipe with a number where a group of options belongs
+        raise InputError(
+            f"the options do not fit together: {error}",
+            field="--config",
+            remedy=f"compare with {prog} --print_config",
+        ) from None
     return arguments(**{field.name: parsed[field.name] for field in dataclasses.fields(arguments)})  # type: ignore[arg-type]
+
+
+class DashedParser(ArgumentParser):
+    """Shows options the way people type them, ``--score-threshold``; the fields are ``score_threshold``."""
+
+    def format_help(self) -> str:
+        """Return the help text with dashes in the names of options."""
+        return re.sub(r"--[a-z][\w.]*", lambda match: match.group().replace("_", "-"), super().format_help())
+
+
+def _as_fields(words: Sequence[str], flags: Collection[str]) -> list[str]:
+    """Turn ``--min-score=x`` into the field's ``--min_score=x``, and a bare ``--flag`` into true."""
+    fields = []
+    for word, following in zip_longest(words, words[1:], fillvalue="--"):
+        name, equals, value = word.partition("=")
+        if name.startswith("--"):
+            name = "--" + name[2:].replace("-", "_")
+            if name[2:] in flags and not equals and following.lower() not in {"true", "false"}:
+                equals, value = "=", "true"
+        fields.append(name + equals + value)
+    return fields
 
 
 def _fail(prog: str, line: str) -> int:

@@ -29,6 +29,7 @@ from mammodet.datasets.drawing import draw_boxes, write_png
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.ledger import Ledger, file_key
 from mammodet.datasets.mammogram import Mammogram, read_mammogram
+from mammodet.detection.data import complete
 from mammodet.detection.inference import Detector
 from mammodet.evaluation.fusion import Fusion, fuse
 from mammodet.tools.command import BAD_INPUT, run, write_config
@@ -99,6 +100,7 @@ class Scorer:
                 return {
                     "rejected": f"is {size} but the COCO file says {record['width']} x {record['height']}"
                 }
+            mammogram = complete(mammogram, record)
             results = self.detector.predict(mammogram, case.image_id)
         except InputError as error:
             return {"rejected": str(error)}
@@ -223,7 +225,7 @@ def _write(
     fusion = fuse(coco, results, threshold)
     write_coco(coco, coco.path)
     write_json(out / "predictions.json", results, indent=None)
-    notes = {case.image_id: "; ".join(outcome["notes",]) for case, outcome in done}
+    notes = {case.image_id: "; ".join(outcome["notes"]) for case, outcome in done}
     _write_csv(out / "images.csv", IMAGE_COLUMNS, _image_rows(coco, fusion, notes))
     _write_csv(out / "breasts.csv", BREAST_COLUMNS, _breast_rows(coco, fusion))
     _print_summary(out, arguments, fusion, len(rejected))

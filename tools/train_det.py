@@ -2,10 +2,10 @@
 
     mammodet train-det --train train.json --val val.json --out runs/first --weights coco
     mammodet train-det --config configs/demo.yaml --train train.json --val val.json --out runs/demo
-    mammodet train-det --config runs/first/config.yaml --resume true
+    mammodet train-det --config runs/first/config.yaml --resume
 
-OUT gets config.yaml (the full configuration), model.safetensors (the best epoch), checkpoints/ and logs/
-(TensorBoard and metrics.csv).
+OUT gets config.yaml (the full configuration), model.safetensors (the best epoch), checkpoints/, logs/
+(TensorBoard) and csv/ (the same curves as tables).
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import mammodet.detection  # noqa: F401  # isort: skip  # names a torch that does not fit torchvision
 import lightning
 import torch
+import yaml
 from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
@@ -43,7 +45,7 @@ from mammodet.detection.precision import choose_device, choose_precision
 from mammodet.detection.training import DetectorModule, OptimConfig
 from mammodet.detection.weights import is_pretrained
 from mammodet.evaluation.detection_metrics import coco_metrics
-from mammodet.tools.command import INTERRUPTED, run, write_config
+from mammodet.tools.command import INTERRUPTED, config_text, run, write_config
 
 MODEL_NAME = "model.safetensors"
 
@@ -117,6 +119,8 @@ def train(arguments: Arguments) -> int:
     train_coco, val_coco = _read_images(arguments.train), _read_images(arguments.val)
     assert train_coco is not None
     arguments = replace(arguments, model=_resolve(arguments, train_coco))
+    if checkpoint:
+        _check_resumable(checkpoint, out / "config.yaml", arguments)
     write_config(arguments, out / "config.yaml")
 
     lightning.seed_everything(arguments.seed, workers=True, verbose=False)
@@ -128,9 +132,9 @@ def train(arguments: Arguments) -> int:
     )
     size = parameter_count(module.model) / 1e6
     print(f"{arguments.model.backbone} Faster R-CNN, {size:.1f} million parameters trained")
+    _silence_advice()
     best = _checkpoints(out, arguments, val_coco)
     trainer = _trainer(arguments, out, best, val_coco)
-    _silence_advice()
     trainer.fit(
         module,
         _loader(train_coco, arguments, training=True),
@@ -139,7 +143,7 @@ def train(arguments: Arguments) -> int:
         weights_only=True,
     )
     if trainer.interrupted:
-        print("interrupted; --resume true goes on from the last finished epoch", file=sys.stderr)
+        print("interrupted; --resume goes on from the last finished epoch", file=sys.stderr)
         return INTERRUPTED
     _write_best(out / MODEL_NAME, best, module, arguments, train_coco)
     return 0
@@ -156,9 +160,31 @@ def _checkpoint_to_resume(out: Path, resume: bool) -> str | None:
             "this folder holds a training already",
             file=out,
             field="--out",
-            remedy="give --resume true or another --out",
+            remedy="give --resume or another --out",
         )
     return str(last) if resume else None
+
+
+def _check_resumable(checkpoint: str, config: Path, arguments: Arguments) -> None:
+    """Refuse to go on from a damaged checkpoint, or with another model than the one it holds."""
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen types here, from zipfile's to pickle's
+        raise InputError(
+            f"is damaged ({type(error).__name__})", file=checkpoint, remedy="start again with another --out"
+        ) from None
+    before = yaml.safe_load(config.read_text()) if config.is_file() else {}
+    now = yaml.safe_load(config_text(arguments))
+    for group in ("model", "recipe"):
+        if group in before and before[group] != now[group]:
+            changed = [key for key in now[group] if before[group].get(key) != now[group][key]]
+            raise InputError(
+                "differs from the training to go on with",
+                file=config,
+                field=f"{group}.{changed[0]}" if changed else group,
+                value=now[group].get(changed[0]) if changed else None,
+                remedy=f"give --config {config} --resume",
+            )
 
 
 def _read_images(path: str | None) -> Coco | None:
@@ -263,7 +289,8 @@ def _trainer(arguments: Arguments, out: Path, best: ModelCheckpoint, val: Coco |
         num_sanity_val_steps=0,
         log_every_n_steps=5,
         callbacks=callbacks,
-        logger=[TensorBoardLogger(out, name="", version="logs"), CSVLogger(out, name="", version="logs")],
+        # Versions are counted up, so that a resumed run does not delete the curves of the one before.
+        logger=[TensorBoardLogger(out, name="logs"), CSVLogger(out, name="csv")],
         default_root_dir=out,
         enable_model_summary=False,
     )
@@ -284,11 +311,12 @@ class EpochLine(Callback):
 def _silence_advice() -> None:
     """Drop Lightning's advice that does not apply: loaders with few workers, no validation data, tips."""
     for message in (
-        ".*does not have many workers.*",
-        ".*defined a `validation_step`.*",
-        ".*log_every_n_steps.*",
+        "does not have many workers",
+        "defined a `validation_step`",
+        "log_every_n_steps",
+        "LeafSpec",
     ):
-        warnings.filterwarnings("ignore", message)
+        warnings.filterwarnings("ignore", f".*{message}.*")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
 
 

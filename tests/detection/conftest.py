@@ -37,7 +37,12 @@ def coco(tmp_path: Path) -> Coco:
         if number < 3:
             x, y, w, h = lesion
             pixels[y : y + h, x : x + w] = 250
-            box = {"id": number, "image_id": number, "category_id": number, "bbox": [float(one) for one in lesion]}
+            box = {
+                "id": number,
+                "image_id": number,
+                "category_id": number,
+                "bbox": [float(one) for one in lesion],
+            }
             annotations.append({**box, "area": float(w * h), "iscrowd": 0})
         cv2.imwrite(str(tmp_path / f"{number}.png"), pixels)
         images.append(

@@ -23,7 +23,12 @@ def _bright_bbox(image, above):
 
 @pytest.mark.parametrize(
     "options",
-    [{"horizontal_flip": 1}, {"vertical_flip": 1}, {"horizontal_flip": 1, "vertical_flip": 1}, {"gamma": 0.5}],
+    [
+        {"horizontal_flip": 1},
+        {"vertical_flip": 1},
+        {"horizontal_flip": 1, "vertical_flip": 1},
+        {"gamma": 0.5},
+    ],
 )
 def test_flips_move_boxes_exactly_with_the_pixels(options):
     transform = build_augmentation(AugmentConfig(**{**OFF, **options}))

@@ -15,7 +15,9 @@ from mammodet.detection.data import LesionDataset, collate, measure_images
 RECIPE = Recipe(crop_margin_px=4)
 
 
-@pytest.mark.parametrize("recipe", [RECIPE, Recipe(crop=False), Recipe(spacing_mm=0.25, assumed_spacing_mm=0.5)])
+@pytest.mark.parametrize(
+    "recipe", [RECIPE, Recipe(crop=False), Recipe(spacing_mm=0.25, assumed_spacing_mm=0.5)]
+)
 def test_boxes_lie_on_their_lesions_and_lead_back_to_the_source(coco, recipe):
     dataset = LesionDataset(coco, recipe)
     for index in (0, 1):

@@ -63,7 +63,9 @@ def test_a_loaded_model_predicts_what_the_saved_one_predicts(model_path, small_c
 
 
 def test_the_score_threshold_of_the_model_holds_unless_another_is_given(model_path, small_config):
-    assert Detector.load(model_path, device="cpu").model.roi_heads.score_thresh == small_config.score_threshold
+    assert (
+        Detector.load(model_path, device="cpu").model.roi_heads.score_thresh == small_config.score_threshold
+    )
     detector = Detector.load(model_path, device="cpu", score_threshold=0.05)
     assert detector.model.roi_heads.score_thresh == 0.05
     with pytest.raises(InputError, match="score_threshold"):

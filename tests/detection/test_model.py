@@ -7,14 +7,18 @@ from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from mammodet.datasets.errors import InputError
 from mammodet.detection.model import DetectorConfig, build_detector, set_thresholds
 
-SMALL = DetectorConfig("resnet18", norm="batch", fpn_channels=32, rpn_proposals=50, image_mean=0.3, image_std=0.2)
+SMALL = DetectorConfig(
+    "resnet18", norm="batch", fpn_channels=32, rpn_proposals=50, image_mean=0.3, image_std=0.2
+)
 
 
 def test_parameter_names_and_shapes_are_those_of_torchvision_but_for_the_predictor():
     ours = build_detector(DetectorConfig(norm="frozen", image_mean=0.2, image_std=0.1)).state_dict()
     theirs = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict()
     differing = {name for name in theirs if name not in ours or ours[name].shape != theirs[name].shape}
-    assert {name.rsplit(".", 2)[-2] for name in differing if "bn" not in name and "downsample" not in name} <= {
+    assert {
+        name.rsplit(".", 2)[-2] for name in differing if "bn" not in name and "downsample" not in name
+    } <= {
         "cls_score",
         "bbox_pred",
     }
@@ -56,7 +60,9 @@ def test_published_thresholds_are_the_defaults():
     assert (heads.score_thresh, heads.nms_thresh, heads.detections_per_img) == (0.3, 0.3, 250)
 
 
-@pytest.mark.parametrize(("layers", "trained"), [(0, set()), (1, {"layer4"}), (3, {"layer4", "layer3", "layer2"})])
+@pytest.mark.parametrize(
+    ("layers", "trained"), [(0, set()), (1, {"layer4"}), (3, {"layer4", "layer3", "layer2"})]
+)
 def test_trainable_layers_counts_from_the_last_stage(layers, trained):
     config = DetectorConfig(
         "resnet18", norm="batch", fpn_channels=32, trainable_layers=layers, image_mean=0, image_std=1

@@ -13,7 +13,9 @@ from mammodet.detection.model import DetectorConfig
 from mammodet.detection.model_file import ModelHeader, fingerprint, read_header, read_tensors, write_model
 
 HEADER = ModelHeader(
-    DetectorConfig("resnet18", norm="batch", anchor_sizes=(8, 16, 32, 64, 128), image_mean=0.1, image_std=0.2),
+    DetectorConfig(
+        "resnet18", norm="batch", anchor_sizes=(8, 16, 32, 64, 128), image_mean=0.1, image_std=0.2
+    ),
     Recipe(crop_margin_px=7),
     "abc",
     {"epoch": 3},

@@ -16,7 +16,9 @@ def test_warm_up_rises_then_the_schedule_holds():
     assert constant(0) == pytest.approx(1e-3)
     assert constant(5) == pytest.approx(0.5005)
     assert constant(10) == constant(99) == 1
-    step = learning_rate_factor(OptimConfig(warmup_steps=0, schedule="step", step_epochs=2, gamma=0.3), 100, 10)
+    step = learning_rate_factor(
+        OptimConfig(warmup_steps=0, schedule="step", step_epochs=2, gamma=0.3), 100, 10
+    )
     assert [step(one) for one in (0, 19, 20, 40)] == pytest.approx([1, 1, 0.3, 0.09])
     cosine = learning_rate_factor(OptimConfig(warmup_steps=20, schedule="cosine"), 100, 10)
     assert [cosine(one) for one in (20, 60, 100)] == pytest.approx([1, 0.5, 0])

@@ -35,7 +35,9 @@ def test_coco_weights_fill_all_but_the_predictor(monkeypatch, tmp_path):
     load_weights(model, "coco", "resnet50")
     torch.testing.assert_close(model.rpn.head.cls_logits.weight, donor.rpn.head.cls_logits.weight)
     torch.testing.assert_close(model.roi_heads.box_head.fc6.weight, donor.roi_heads.box_head.fc6.weight)
-    torch.testing.assert_close(model.backbone.fpn.inner_blocks[0][0].weight, donor.backbone.fpn.inner_blocks[0][0].weight)
+    torch.testing.assert_close(
+        model.backbone.fpn.inner_blocks[0][0].weight, donor.backbone.fpn.inner_blocks[0][0].weight
+    )
     torch.testing.assert_close(model.roi_heads.box_predictor.cls_score.weight, fresh)
 
 

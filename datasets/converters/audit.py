@@ -1,0 +1,82 @@
+"""What a conversion read, used and dropped: nothing disappears without a reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_SHOWN = 5
+
+
+@dataclass
+class Audit:
+    """The report of one conversion; rows are those of the source: lines, table rows or mask files."""
+
+    rows_used: int = 0
+    dropped: dict[str, Counter[str]] = field(default_factory=dict)  # reason -> what -> rows
+    lesions_dropped: dict[str, Counter[str]] = field(default_factory=dict)
+    without_pixels: list[str] = field(default_factory=list)
+    clipped: list[str] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)  # image files that no row names
+    notes: dict[str, Counter[str]] = field(default_factory=dict)
+
+    @property
+    def rows_dropped(self) -> int:
+        """Rows that left nothing in the COCO file."""
+        return sum(counted.total() for counted in self.dropped.values())
+
+    @property
+    def rows_read(self) -> int:
+        """All rows: those used and those dropped."""
+        return self.rows_used + self.rows_dropped
+
+    def drop(self, reason: str, what: str, rows: int = 1) -> None:
+        """Count rows that are not used, such as those of a film without a file."""
+        self.dropped.setdefault(reason, Counter())[what] += rows
+
+    def drop_lesion(self, reason: str, what: str) -> None:
+        """Count a lesion of a film that is used without it."""
+        self.lesions_dropped.setdefault(reason, Counter())[what] += 1
+
+    def note(self, remark: str, what: str) -> None:
+        """Count something that is used but should be known."""
+        self.notes.setdefault(remark, Counter())[what] += 1
+
+    def counts(self) -> dict[str, Any]:
+        """Return the totals, for the COCO file's ``info``."""
+        return {
+            "rows_read": self.rows_read,
+            "rows_used": self.rows_used,
+            "rows_dropped": {reason: counted.total() for reason, counted in self.dropped.items()},
+            "lesions_dropped": {reason: counted.total() for reason, counted in self.lesions_dropped.items()},
+            "images_without_pixels": len(self.without_pixels),
+            "boxes_clipped": len(self.clipped),
+            "files_without_row": len(self.unlisted),
+            "notes": {remark: counted.total() for remark, counted in self.notes.items()},
+        }
+
+    def lines(self) -> list[str]:
+        """Return the report for people, with the first names of every group."""
+        report = [f"rows: {self.rows_read} read, {self.rows_used} used, {self.rows_dropped} dropped"]
+        report += _group("rows dropped", self.dropped)
+        report += _group("lesions dropped", self.lesions_dropped)
+        named = {
+            "images without pixels": self.without_pixels,
+            "boxes clipped to their image": self.clipped,
+            "image files that no row names": self.unlisted,
+        }
+        report += [f"{title}: {len(names)} ({_first(names)})" for title, names in named.items() if names]
+        return report + _group("note", self.notes)
+
+
+def _group(title: str, reasons: Mapping[str, Counter[str]]) -> list[str]:
+    return [
+        f"{title}: {counted.total()}: {reason} ({_first(list(counted))})"
+        for reason, counted in reasons.items()
+    ]
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

@@ -1,0 +1,210 @@
+"""The flow that every converter shares: rows -> files -> boxes and masks -> COCO profile -> written file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mammodet.datasets.coco import (
+    CATEGORY_NAMES,
+    AnnotationRecord,
+    Coco,
+    ImageRecord,
+    clip_bbox,
+    write_coco,
+)
+from mammodet.datasets.converters.audit import Audit
+from mammodet.datasets.converters.files import ImageFiles
+from mammodet.datasets.converters.header import header_keys
+from mammodet.datasets.converters.shapes import Shape
+from mammodet.datasets.errors import InputError
+from mammodet.datasets.mammogram import image_size
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One lesion of one film: its outline, its category, and further keys of the COCO annotation."""
+
+    shape: Shape
+    category_id: int
+    keys: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Film:
+    """One image as the source describes it.
+
+    Parameters
+    ----------
+    name:
+        What the source calls the file: a path below the root, a file name or a stem.
+    lesions:
+        Empty for a normal film.
+    keys:
+        Further keys of the COCO image, such as ``patient_id``, ``laterality`` and ``label``. Without a
+        ``label`` the worst lesion gives it.
+    rows:
+        Rows of the source that this film took, for the audit.
+    frames:
+        (width, height) of the files that outlines were read from, such as masks; it must be the image's.
+    """
+
+    name: str
+    lesions: Sequence[Lesion] = ()
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    rows: int = 1
+    frames: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source format.
+
+    Parameters
+    ----------
+    dataset:
+        Name of the data set, or of the format where it is not one data set.
+    films:
+        Reads the annotations and yields the films. Rows that give no film go to ``Audit.drop``.
+    category_rule:
+        By what lesions become benign or malignant and images normal; written into the COCO file.
+    reference:
+        What to cite.
+    """
+
+    dataset: str
+    films: Callable[[ImageFiles, Audit], Iterable[Film]]
+    category_rule: str
+    reference: str = ""
+
+
+def convert(
+    source: Source, root: Path, out: Path, *, progress: Callable[[Iterable[Film]], Iterable[Film]] = iter
+) -> tuple[Coco, Audit]:
+    """Convert the data set in the folder ``root`` and write it to ``out``.
+
+    Parameters
+    ----------
+    progress:
+        Wraps the films as they are read, such as tqdm.
+
+    Returns
+    -------
+    Coco, Audit
+        The file as written, image names relative to its folder, and what was read, used and dropped.
+
+    Raises
+    ------
+    InputError
+        When the annotations are missing or malformed, a mask is of another size than its image, or no image
+        could be read. Images that are missing or unreadable are dropped and told in the audit.
+    """
+    files, audit = ImageFiles(root), Audit()
+    images: list[ImageRecord] = []
+    annotations: list[AnnotationRecord] = []
+    for film in progress(source.films(files, audit)):
+        found = _readable(film, files, audit)
+        if found is None:
+            continue
+        _check_frames(film, *found[1])
+        image = _image_record(film, *found, out)
+        images.append({**image, "id": len(images) + 1, "dataset": source.dataset})
+        for lesion in film.lesions:
+            annotation = _annotation_record(lesion, film, images[-1], audit)
+            if annotation is not None:
+                annotations.append({**annotation, "id": len(annotations) + 1})
+    audit.unlisted = files.unused()
+    if not images:
+        reasons = "; ".join(audit.lines())
+        remedy = "check that it is the folder of this data set"
+        raise InputError(f"no image of this folder could be used: {reasons}", file=root, remedy=remedy)
+    coco = Coco(images, annotations, out, info=_info(source, audit))
+    write_coco(coco)
+    return coco, audit
+
+
+def _readable(film: Film, files: ImageFiles, audit: Audit) -> tuple[Path, tuple[int, int]] | None:
+    """Return the film's file and its (width, height), or tell the audit why there is none."""
+    path = files.find(film.name)
+    try:
+        if path is None:
+            raise InputError("no such image file")
+        files.use(path)
+        size = image_size(path)
+    except InputError as error:
+        audit.drop(error.problem, film.name, film.rows)
+        audit.without_pixels.append(film.name)
+        return None
+    audit.rows_used += film.rows
+    return path, size
+
+
+def _image_record(film: Film, path: Path, size: tuple[int, int], out: Path) -> ImageRecord:
+    """Return what the source says about the image and, where it is silent, its DICOM header."""
+    told = {key: value for key, value in film.keys.items() if value is not None}
+    keys: dict[str, Any] = {"laterality": None, "view": None, **header_keys(path), **told}
+    keys.setdefault("label", _worst(film.lesions))
+    if keys.get("patient_id") is not None and keys["laterality"] is not None:
+        parts = (keys["patient_id"], keys.get("study_id"), keys["laterality"])
+        keys.setdefault("breast_id", "-".join(part for part in parts if part is not None))
+    name = Path(os.path.relpath(path.absolute(), out.parent.absolute())).as_posix()
+    return {"file_name": name, "width": size[0], "height": size[1], **keys}  # type: ignore[typeddict-item]
+
+
+def _check_frames(film: Film, width: int, height: int) -> None:
+    for file, frame in film.frames.items():
+        if frame != (width, height):
+            raise InputError(
+                f"is {frame[0]} x {frame[1]}, its image {film.name} is {width} x {height}",
+                file=file,
+                field="size (width x height)",
+                remedy="give a mask of the size of its image",
+            )
+
+
+def _annotation_record(
+    lesion: Lesion, film: Film, image: ImageRecord, audit: Audit
+) -> AnnotationRecord | None:
+    shape, size = lesion.shape, (image["width"], image["height"])
+    bbox = clip_bbox(shape.bbox, *size)
+    if bbox is None:
+        audit.drop_lesion("the box is empty or lies outside its image", f"{film.name} {list(shape.bbox)}")
+        return None
+    provenance = {**shape.provenance, **lesion.keys.get("provenance", {})}
+    if bbox != list(shape.bbox):
+        audit.clipped.append(film.name)
+        provenance["bbox_before_clipping"] = list(shape.bbox)
+    record: dict[str, Any] = {
+        "image_id": image["id"],
+        "category_id": lesion.category_id,
+        "bbox": bbox,
+        "area": bbox[2] * bbox[3] if shape.area is None else shape.area,
+        "iscrowd": 0,
+        "geometry_source": shape.geometry_source,
+        **lesion.keys,
+        "provenance": provenance,
+    }
+    if shape.segmentation is not None:
+        record["segmentation"] = shape.segmentation
+    return record  # type: ignore[return-value]
+
+
+def _worst(lesions: Sequence[Lesion]) -> str | None:
+    """Return the label of an image with these lesions; None, unknown, where nothing tells."""
+    certain = [lesion.category_id for lesion in lesions if not lesion.keys.get("ignore")]
+    return CATEGORY_NAMES[max(certain)] if certain else None
+
+
+def _info(source: Source, audit: Audit) -> dict[str, Any]:
+    return {
+        "description": f"{source.dataset}, converted by mammodet {version('mammodet')}",
+        "category_rule": source.category_rule,
+        "reference": source.reference,
+        "audit": audit.counts(),
+    }

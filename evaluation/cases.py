@@ -1,0 +1,175 @@
+"""The cases that are judged: every image, breast and lesion with its truth and what was predicted for it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mammodet.datasets.coco import CATEGORY_NAMES, MALIGNANT, AnnotationRecord, Coco, ImageRecord
+from mammodet.evaluation.fusion import Fusion, fuse
+from mammodet.evaluation.matching import match_lesions
+from mammodet.evaluation.protocol import Protocol
+
+NOT_MALIGNANT, MISSED = "not malignant", "missed"
+_SEVERITY = ("malignant", "benign", "normal")  # what decides first about a breast or an image
+
+
+@dataclass(frozen=True)
+class ImageCase:
+    """One image. ``truth`` is normal, benign, malignant or, unknown, None; ``score`` the malignancy score."""
+
+    image_id: int
+    file_name: str
+    patient_id: str | None
+    breast: str
+    laterality: str | None
+    view: str | None
+    truth: str | None
+    predicted: str  # malignant, not malignant
+    score: float
+    boxes: int
+
+
+@dataclass(frozen=True)
+class BreastCase:
+    """One breast with all its views; ``truth`` and ``score`` as in ``ImageCase``."""
+
+    breast: str
+    patient_id: str | None
+    laterality: str | None
+    views: int
+    truth: str | None
+    predicted: str  # malignant, not malignant
+    score: float
+    boxes: int
+
+
+@dataclass(frozen=True)
+class LesionCase:
+    """One true lesion on one image and the box that speaks for it."""
+
+    annotation_id: int
+    image_id: int
+    file_name: str
+    lesion_id: str | None
+    finding: str | None
+    truth: str  # benign, malignant
+    predicted: str  # benign, malignant, missed
+    score: float
+    iou: float
+
+
+@dataclass(frozen=True)
+class Cases:
+    """All cases of one evaluation, and the fusion that they come from."""
+
+    images: list[ImageCase]
+    breasts: list[BreastCase]
+    lesions: list[LesionCase]
+    fusion: Fusion
+
+
+def collect_cases(coco: Coco, results: Sequence[Mapping[str, Any]], protocol: Protocol) -> Cases:
+    """Fuse and match the checked ``results`` with ``coco``, whose categories are those of the profile.
+
+    Lesions with ``ignore: 1`` or ``iscrowd`` are no cases and give no truth to their image.
+    """
+    fusion = fuse(coco, results, protocol.score_threshold, protocol.suppression_iou)
+    truth = {image["id"]: image_truth(image, coco.annotations_of[image["id"]]) for image in coco.images}
+    return Cases(
+        images=[_image_case(image, truth[image["id"]], fusion) for image in coco.images],
+        breasts=_breast_cases(coco.images, truth, fusion),
+        lesions=_lesion_cases(coco, fusion, protocol),
+        fusion=fusion,
+    )
+
+
+def image_truth(image: ImageRecord, annotations: Iterable[AnnotationRecord]) -> str | None:
+    """Return normal, benign or malignant: the label of the image, else of its worst lesion, else None."""
+    label = image.get("label")
+    if label is not None:
+        return label
+    return _worst(CATEGORY_NAMES[one["category_id"]] for one in annotations if counts(one))
+
+
+def counts(annotation: AnnotationRecord) -> bool:
+    """Return whether a lesion is judged: neither ``ignore`` nor ``iscrowd`` is set."""
+    return not annotation.get("ignore") and not annotation.get("iscrowd")
+
+
+def _worst(truths: Iterable[str | None]) -> str | None:
+    present = set(truths)
+    return next((name for name in _SEVERITY if name in present), None)
+
+
+def _image_case(image: ImageRecord, truth: str | None, fusion: Fusion) -> ImageCase:
+    verdict = fusion.images[image["id"]]
+    return ImageCase(
+        image_id=image["id"],
+        file_name=image["file_name"],
+        patient_id=image.get("patient_id"),
+        breast=fusion.breast_of[image["id"]],
+        laterality=image.get("laterality"),
+        view=image.get("view"),
+        truth=truth,
+        predicted=_answer(verdict.malignant),
+        score=verdict.score,
+        boxes=verdict.boxes,
+    )
+
+
+def _breast_cases(
+    images: Iterable[ImageRecord], truth: Mapping[int, str | None], fusion: Fusion
+) -> list[BreastCase]:
+    views: defaultdict[str, list[ImageRecord]] = defaultdict(list)
+    for image in images:
+        views[fusion.breast_of[image["id"]]].append(image)
+    cases = []
+    for breast, members in views.items():
+        verdict = fusion.breasts[breast]
+        cases.append(
+            BreastCase(
+                breast=breast,
+                patient_id=members[0].get("patient_id"),
+                laterality=members[0].get("laterality"),
+                views=verdict.views,
+                truth=_worst(truth[image["id"]] for image in members),
+                predicted=_answer(verdict.malignant),
+                score=verdict.score,
+                boxes=verdict.boxes,
+            )
+        )
+    return cases
+
+
+def _lesion_cases(coco: Coco, fusion: Fusion, protocol: Protocol) -> list[LesionCase]:
+    cases = []
+    for image in coco.images:
+        lesions = [one for one in coco.annotations_of[image["id"]] if counts(one)]
+        matches = match_lesions(lesions, fusion.detections[image["id"]], min_iou=protocol.lesion_iou)
+        for lesion, match in zip(lesions, matches, strict=True):
+            answer = MISSED if match.malignant is None else _class(match.malignant)
+            cases.append(
+                LesionCase(
+                    annotation_id=lesion["id"],
+                    image_id=image["id"],
+                    file_name=image["file_name"],
+                    lesion_id=lesion.get("lesion_id"),
+                    finding=lesion.get("finding"),
+                    truth=_class(lesion["category_id"] == MALIGNANT),
+                    predicted=answer,
+                    score=match.score,
+                    iou=match.iou,
+                )
+            )
+    return cases
+
+
+def _answer(malignant: bool) -> str:
+    return "malignant" if malignant else NOT_MALIGNANT
+
+
+def _class(malignant: bool) -> str:
+    return "malignant" if malignant else "benign"

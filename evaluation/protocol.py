@@ -1,0 +1,71 @@
+"""The rules of one evaluation: what is configured, and the sentences that tell it in every output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mammodet.datasets.errors import InputError
+from mammodet.evaluation.fusion import SCORE_THRESHOLD, SUPPRESSION_IOU
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The thresholds of an evaluation, all from 0 to 1; the defaults are those of Lin et al. 2023."""
+
+    score_threshold: float = SCORE_THRESHOLD
+    suppression_iou: float = SUPPRESSION_IOU
+    lesion_iou: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "suppression_iou", "lesion_iou"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:  # NaN fails too
+                raise InputError(
+                    "must be from 0 to 1",
+                    field=name,
+                    value=value,
+                    remedy=f"the published value is {Protocol.__dataclass_fields__[name].default}",
+                )
+
+
+def statements(protocol: Protocol) -> dict[str, str]:
+    """Return the rules in words, by topic, for metrics.json and the report."""
+    return {
+        "detection": (
+            "COCO bounding box AP and AR by pycocotools over all predictions as given (no score threshold, "
+            "no suppression), at most 100 boxes per image and class; sizes by lesion area in pixels: small "
+            "below 32 x 32, large above 96 x 96. A number without any such true box is n/a."
+        ),
+        "boxes": (
+            f"For images, breasts and lesions, boxes with a score of at least {protocol.score_threshold:g} "
+            "count; a benign box whose IoU with a malignant box of the same image is above "
+            f"{protocol.suppression_iou:g} is dropped (Lin et al. 2023, section 2.6)."
+        ),
+        "image": (
+            "An image is predicted malignant when it has a malignant box, with the highest malignant score; "
+            "otherwise not malignant, with 1 minus the highest benign score; without a box the malignancy "
+            "score is 0 (Lin et al. 2023, section 2.7)."
+        ),
+        "breast": (
+            "Views of one breast with the same status keep it with the more confident score; of views that "
+            "differ the malignant one decides when its score is above 0.5, otherwise the other (Lin et al. "
+            "2023, section 2.7). Three or more views: those of the same status are fused first. A breast is "
+            "breast_id, else patient, study and side, else the image alone."
+        ),
+        "truth": (
+            "Positive is malignant; not malignant is benign and normal together. The truth of an image is "
+            "its label, else its lesions (malignant before benign); that of a breast its images' (malignant "
+            "before benign before normal). Images with neither label nor lesion are unknown and left out. "
+            "With normals present, AUC is given for malignant against benign alone too."
+        ),
+        "lesion": (
+            "Each true lesion takes class and score of the box with the highest IoU above "
+            f"{protocol.lesion_iou:g}. Matched (the published protocol): lesions without such a box are left "
+            "out. All: they count as missed, a wrong answer with malignancy score 0. False boxes beside the "
+            "lesions do not enter here."
+        ),
+        "ignored": (
+            "Lesions with ignore or iscrowd are left out everywhere; in COCO AP, boxes that find them are "
+            "neither right nor wrong."
+        ),
+    }

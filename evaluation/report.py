@@ -1,0 +1,106 @@
+"""The report of an evaluation: one self-contained HTML page, and all files beside it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from mammodet.datasets.atomic import write_json, write_text
+from mammodet.evaluation.detection_metrics import NUMBER_NAMES
+from mammodet.evaluation.figures import confusion_figure, roc_figure, save_figure
+from mammodet.evaluation.protocol import statements
+from mammodet.evaluation.summary import Evaluation, metrics_document, package_versions
+from mammodet.evaluation.tables import csv_tables
+
+REPORT = "report.html"
+_TEMPLATE = Path(__file__).with_name("report.html")
+_MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+_FIGURES = {
+    "roc": "ROC curves of the malignancy score",
+    "confusion": "Confusion matrices, true against predicted",
+}
+_TABLES = ("coco", "image", "breast", "lesion", "images", "breasts", "lesions", "roc")
+
+
+def write_report(
+    evaluation: Evaluation,
+    out: Path,
+    inputs: Mapping[str, Any],
+    gallery: Mapping[str, Path] | None = None,
+) -> Path:
+    """Write ``metrics.json``, the CSV tables, the figures and ``report.html`` into ``out``.
+
+    What an earlier evaluation left there under these names is removed first, so that the folder never mixes
+    two evaluations.
+
+    Parameters
+    ----------
+    inputs:
+        What ``metrics.json`` and the report tell of the files, see ``metrics_document``.
+    gallery:
+        Caption -> PNG, JPEG or SVG file, embedded at the end of the page.
+
+    Returns
+    -------
+    Path
+        The report.
+    """
+    _remove_earlier(out)
+    write_json(out / "metrics.json", metrics_document(evaluation, inputs))
+    for name, text in csv_tables(evaluation).items():
+        write_text(out / name, text)
+    figures = {}
+    for name, figure in (
+        ("roc", roc_figure(evaluation.levels)),
+        ("confusion", confusion_figure(evaluation.levels)),
+    ):
+        if figure is not None:
+            save_figure(figure, out / f"{name}.png")
+            save_figure(figure, out / f"{name}.svg")
+            figures[_FIGURES[name]] = out / f"{name}.svg"
+    write_text(out / REPORT, render(evaluation, inputs, figures, gallery or {}))
+    return out / REPORT
+
+
+def render(
+    evaluation: Evaluation,
+    inputs: Mapping[str, Any],
+    figures: Mapping[str, Path],
+    gallery: Mapping[str, Path],
+) -> str:
+    """Return the HTML page; ``figures`` and ``gallery`` map captions to image files, which are embedded."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["number"] = number
+    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+        evaluation=evaluation,
+        inputs=inputs,
+        rules=statements(evaluation.protocol),
+        versions=package_versions(),
+        number_names=NUMBER_NAMES,
+        figures={caption: _data_uri(path) for caption, path in figures.items()},
+        gallery={caption: _data_uri(path) for caption, path in gallery.items()},
+    )
+
+
+def _remove_earlier(out: Path) -> None:
+    if not (out / "metrics.json").is_file():
+        return  # no evaluation was written here: files of these names are somebody else's
+    pictures = [f"{name}{suffix}" for name in _FIGURES for suffix in (".png", ".svg")]
+    for name in (REPORT, "metrics.json", *(f"{table}.csv" for table in _TABLES), *pictures):
+        (out / name).unlink(missing_ok=True)
+
+
+def number(value: float | None) -> str:
+    """Show a ratio with three decimals, and n/a where there is none."""
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+def _data_uri(path: Path) -> str:
+    content = base64.b64encode(path.read_bytes()).decode("ascii")
+    return f"data:{_MEDIA_TYPES[path.suffix.lower()]};base64,{content}"

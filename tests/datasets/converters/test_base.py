@@ -1,0 +1,121 @@
+"""What all converters share: finding files, the audit, the registry, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mammodet.datasets.converters import CONVERTERS, load_source
+from mammodet.datasets.converters.audit import Audit
+from mammodet.datasets.converters.base import Film, Lesion, Source, convert
+from mammodet.datasets.converters.files import ImageFiles
+from mammodet.datasets.converters.shapes import box
+from mammodet.datasets.converters.tables import read_csv
+from mammodet.datasets.drawing import write_png
+from mammodet.datasets.errors import InputError
+
+
+def image(path: Path) -> None:
+    write_png(path, np.zeros((8, 9), dtype=np.uint8))
+
+
+def source_of(films: list[Film]) -> Source:
+    return Source("test", lambda files, audit: films, "no rule")
+
+
+@pytest.mark.parametrize("name", CONVERTERS)
+def test_every_registered_converter_loads_and_states_its_rule(name: str) -> None:
+    source = load_source(name)
+    assert source.dataset
+    assert source.category_rule
+
+
+def test_an_unknown_converter_names_the_known_ones() -> None:
+    with pytest.raises(InputError, match="mini-mias, mask-folders, seed-csv"):
+        load_source("nope")
+
+
+def test_files_are_found_by_path_name_and_stem(tmp_path: Path) -> None:
+    for name in ("a.png", "sub/A.PNG", "sub/b.png", "sub/c.png", ".hidden/d.png"):
+        image(tmp_path / name)
+    files = ImageFiles(tmp_path)
+    assert files.find("a.png") == tmp_path / "a.png"
+    assert (
+        files.find("SUB\\B.png")
+        == files.find("./sub/b.png")
+        == files.find(" B ")
+        == tmp_path / "sub" / "b.png"
+    )
+    assert files.find("d") is None
+    assert files.find("../a.png") is None
+    with pytest.raises(InputError, match=r"a\.png, sub/A\.PNG"):
+        files.find("A")
+    files.use(tmp_path / "a.png")
+    assert files.unused() == ["sub/A.PNG", "sub/b.png", "sub/c.png"]
+
+
+def test_a_missing_file_or_empty_folder_is_refused(tmp_path: Path) -> None:
+    source = source_of([])
+    with pytest.raises(InputError, match="no such folder"):
+        convert(source, tmp_path / "missing", tmp_path / "coco.json")
+    with pytest.raises(InputError, match="no mammograms"):
+        convert(source, tmp_path, tmp_path / "coco.json")
+    image(tmp_path / "a.png")
+    with pytest.raises(InputError, match="is no folder"):
+        convert(source, tmp_path / "a.png", tmp_path / "coco.json")
+    with pytest.raises(InputError, match=r"no image .* could be used: rows: 1 read, 0 used, 1 dropped"):
+        convert(source_of([Film("b")]), tmp_path, tmp_path / "coco.json")
+    assert not (tmp_path / "coco.json").exists()
+
+
+def test_the_flow_fills_the_profile(tmp_path: Path) -> None:
+    image(tmp_path / "a.png")
+    image(tmp_path / "b.png")
+    lesion = Lesion(box(1, 2, 3, 4), 2, {"finding": "mass"})
+    unproven = Lesion(box(1, 2, 3, 4), 1, {"ignore": 1})
+    keys = {"patient_id": "p", "study_id": "s", "laterality": "L", "view": None}
+    films = [Film("a", [lesion, unproven], keys, rows=2), Film("b", [unproven])]
+    seen: list[str] = []
+
+    def progress(given: Iterable[Film]) -> Iterable[Film]:
+        for film in given:
+            seen.append(film.name)
+            yield film
+
+    coco, audit = convert(source_of(films), tmp_path, tmp_path / "out" / "coco.json", progress=progress)
+    first, second = coco.images
+    assert (first["file_name"], first["width"], first["height"]) == ("../a.png", 9, 8)
+    assert (first["breast_id"], first["label"], first["view"]) == ("p-s-L", "malignant", None)
+    assert second["label"] is None  # a finding without truth tells nothing
+    assert [one["id"] for one in coco.annotations] == [1, 2, 3]
+    assert coco.annotations[0]["area"] == 12
+    assert coco.info["category_rule"] == "no rule"
+    assert seen == ["a", "b"]
+    assert audit.rows_used == 3
+
+
+def test_rows_read_are_those_used_and_those_dropped() -> None:
+    audit = Audit(rows_used=3)
+    audit.drop("no such image file", "a", 2)
+    audit.drop("no such image file", "b")
+    audit.drop("odd", "c")
+    assert (audit.rows_read, audit.rows_dropped) == (7, 4)
+    assert audit.lines()[:2] == [
+        "rows: 7 read, 3 used, 4 dropped",
+        "rows dropped: 3: no such image file (a, b)",
+    ]
+
+
+def test_tables_keep_newlines_in_quotes_and_name_columns(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'\xef\xbb\xbfname,path,,path\n\na,"x\ny",1,2\n b ,z\n')
+    first, second = read_csv(path, required=["name"])
+    assert first.cells == {"name": "a", "path": "x\ny", "column 3": "1", "column 4": "2"}
+    assert (first.line, second.line) == (4, 5)
+    assert second.cells == {"name": "b", "path": "z", "column 3": "", "column 4": ""}
+    assert str(second.error("path", "is odd")) == f"{path}: row at line 5, column path: is odd (found 'z')"
+    with pytest.raises(InputError, match="side: has no such column"):
+        read_csv(path, required=["side"])

@@ -1,0 +1,85 @@
+"""``mammodet convert``: the file, the report, the overlays, and one line when nothing can be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from mammodet.datasets.coco import read_coco
+from mammodet.datasets.drawing import COLOURS, write_png
+from mammodet.tools.convert import main
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> Path:
+    root = tmp_path / "data"
+    write_png(root / "images" / "0_R-CC.png", np.arange(48 * 40).reshape(48, 40).astype(np.uint8))
+    write_png(root / "images" / "0_L-CC.png", np.arange(48 * 40).reshape(48, 40).astype(np.uint8))
+    mask = np.zeros((48, 40), dtype=np.uint8)
+    mask[10:20, 5:25] = 255
+    write_png(root / "masks" / "0_R-CC_malignant.png", mask)
+    return root
+
+
+def test_list_needs_no_other_argument(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert names == ["mini-mias", "mask-folders", "seed-csv"]
+
+
+def test_a_folder_is_converted_drawn_and_reported(
+    tmp_path: Path, masks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, overlays = tmp_path / "out" / "coco.json", tmp_path / "overlays"
+    assert main(["mask-folders", str(masks), "--out", str(out), "--overlays", str(overlays)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "rows: 2 read, 2 used, 0 dropped",
+        "images: 2 of 1 patients (1 malignant, 1 normal)",
+        "lesions: 1 (1 malignant)",
+        str(out),
+    ]
+    coco = read_coco(out)
+    assert all(coco.image_path(image).is_file() for image in coco.images)
+    assert yaml.safe_load(out.with_suffix(".yaml").read_text())["source"] == "mask-folders"
+    assert sorted(path.name for path in overlays.iterdir()) == ["00001_0_L-CC.png", "00002_0_R-CC.png"]
+    drawn = cv2.imread(str(overlays / "00002_0_R-CC.png"))
+    assert drawn is not None
+    assert (drawn[10, 5:25, ::-1] == COLOURS[2]).all()
+
+
+def test_an_image_that_cannot_be_drawn_is_told_and_left_out(
+    tmp_path: Path, masks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (masks / "images" / "0_L-CC.png").read_bytes()
+    (masks / "images" / "0_L-CC.png").write_bytes(whole[: len(whole) // 2])
+    overlays = tmp_path / "overlays"
+    arguments = ["mask-folders", str(masks), "--out", str(tmp_path / "c.json"), "--overlays", str(overlays)]
+    assert main(arguments) == 0
+    assert "0_L-CC.png" in capsys.readouterr().err
+    assert [path.name for path in overlays.iterdir()] == ["00002_0_R-CC.png"]
+
+
+@pytest.mark.parametrize("source", ["mini-mias", "mask-folders", "seed-csv", "nope"])
+def test_an_empty_folder_is_one_line_and_exit_2(
+    tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert main([source, str(empty), "--out", str(tmp_path / "c.json")]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("mammodet convert: error: ")
+    assert captured.out == ""
+    assert not (tmp_path / "c.json").exists()
+
+
+def test_missing_arguments_and_folders_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["mini-mias"], ["mini-mias", str(tmp_path / "no"), "--out", str(tmp_path / "c.json")]):
+        assert main(arguments) == 2
+        assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,154 @@
+"""Scoring from the command line: every readable file once, every other one with its reason."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mammodet.datasets.coco import read_coco, read_results
+from mammodet.tools import cli, score
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _score(*words: object) -> int:
+    return cli.main(["score", *map(str, words), "--device", "cpu", "--precision", "fp32"])
+
+
+def test_a_folder_is_scored_and_unreadable_files_are_named(
+    phantom: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder, out = tmp_path / "exams", tmp_path / "out"
+    shutil.copytree(phantom / "images", folder)
+    good = sorted(folder.rglob("*.dcm"))
+    (folder / "empty.dcm").write_bytes(b"")
+    (folder / "cut.dcm").write_bytes(good[0].read_bytes()[:5000])
+    ok, jpeg = cv2.imencode(".jpg", np.zeros((200, 160), np.uint8))
+    assert ok
+    (folder / "photo.dcm").write_bytes(jpeg.tobytes())
+    ok, png = cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (200, 160), np.uint8))
+    (folder / "cut.png").write_bytes(png.tobytes()[:3000])
+    (folder / "notes.txt").write_text("no image")
+    assert _score(folder, "--model", trained / "model.safetensors", "--out", out, "--min-score", 0) == 0
+    rejected = _rows(out / "rejected.csv")
+    assert {Path(row["file"]).name for row in rejected} == {"empty.dcm", "cut.dcm", "photo.dcm", "cut.png"}
+    assert all(row["reason"] and "\n" not in row["reason"] for row in rejected)
+    assert "4 files could not be read" in capsys.readouterr().out
+    coco = read_coco(out / "images.json")
+    assert sorted(coco.image_path(image).resolve() for image in coco.images) == good
+    assert read_results(out / "predictions.json", coco)
+    images, breasts = _rows(out / "images.csv"), _rows(out / "breasts.csv")
+    assert len(images) == 8 and len(breasts) == 4 and {row["views"] for row in breasts} == {"2"}
+    assert {row["patient_id"] for row in images} == {
+        image["patient_id"] for image in read_coco(phantom / "coco.json").images
+    }
+    assert len(list((out / "overlays").glob("*.png"))) == 8
+
+
+def test_ids_of_a_coco_file_are_kept_so_that_its_predictions_can_be_evaluated(
+    phantom: Path, trained: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    coco = phantom / "coco.json"
+    assert _score(coco, "--model", trained / "model.safetensors", "--out", out, "--overlays", "none") == 0
+    assert {image["id"] for image in read_coco(out / "images.json").images} == set(
+        read_coco(coco).image_by_id
+    )
+    assert not (out / "overlays").exists()
+    words = ["--ground-truth", coco, "--predictions", out / "predictions.json", "--out", tmp_path / "report"]
+    assert cli.main(["evaluate", *map(str, words)]) == 0
+
+
+def test_a_killed_run_goes_on_without_scoring_again(
+    phantom: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    words = [
+        phantom / "images",
+        "--model",
+        trained / "model.safetensors",
+        "--out",
+        tmp_path / "out",
+        "--min-score",
+        0,
+    ]
+    real, calls = score.Detector.predict, []
+
+    def killed(self, mammogram, image_id):
+        if image_id == 4:
+            raise KeyboardInterrupt
+        return real(self, mammogram, image_id)
+
+    monkeypatch.setattr(score.Detector, "predict", killed)
+    assert _score(*words) == 130
+    assert not (tmp_path / "out" / "predictions.json").exists()
+    monkeypatch.setattr(
+        score.Detector,
+        "predict",
+        lambda self, mammogram, number: calls.append(number) or real(self, mammogram, number),
+    )
+    assert _score(*words) == 0
+    assert calls == [4, 5, 6, 7, 8]
+    resumed = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    whole = tmp_path / "whole"
+    assert _score(*words[:-3], whole, "--min-score", 0) == 0
+    assert resumed == json.loads((whole / "predictions.json").read_text())
+
+
+def test_results_of_another_model_are_not_mixed_in(phantom: Path, trained: Path, tmp_path: Path, capsys):
+    words = [phantom / "images", "--model", trained / "model.safetensors", "--out", tmp_path / "out"]
+    assert _score(*words) == 0
+    capsys.readouterr()
+    assert _score(*words, "--min-score", 0.2) == 2
+    assert "another model or other options" in capsys.readouterr().err
+
+
+def test_ids_can_be_hashed(phantom: Path, trained: Path, tmp_path: Path):
+    model, out = trained / "model.safetensors", tmp_path / "out"
+    file = next((phantom / "images").rglob("*.dcm"))
+    assert _score(file, "--model", model, "--out", out, "--identify-by", "hash", "--overlays", "none") == 0
+    (row,) = _rows(out / "images.csv")
+    assert "PHANTOM" not in row["patient_id"] and "PHANTOM" not in row["breast_id"]
+
+
+@pytest.mark.parametrize("content", [None, "empty", "text"])
+def test_nothing_to_score_is_one_line(
+    content, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "exams"
+    folder.mkdir()
+    if content == "empty":
+        (folder / "a.dcm").write_bytes(b"")
+    elif content == "text":
+        (folder / "a.txt").write_text("x")
+    assert _score(folder, "--model", trained / "model.safetensors", "--out", tmp_path / "out") == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert len(errors) == 1
+
+
+@pytest.mark.parametrize("model", ["missing.safetensors", "broken.safetensors"])
+def test_a_model_that_cannot_be_read_is_one_line(model, phantom: Path, tmp_path: Path, capsys):
+    (tmp_path / "broken.safetensors").write_bytes(b"nothing")
+    assert _score(phantom / "images", "--model", tmp_path / model, "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and model in error
+
+
+@pytest.mark.slow
+def test_real_mammograms_are_scored(shared_data: Path, trained: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    model = trained / "model.safetensors"
+    assert _score(shared_data / "exam", shared_data / "dicom", "--model", model, "--out", out) == 0
+    images = _rows(out / "images.csv")
+    assert [(row["laterality"], row["view"]) for row in images] == [
+        ("L", "CC"), ("L", "MLO"), ("R", "CC"), ("R", "MLO"), ("R", "MLO"),
+    ]  # fmt: skip
+    assert not _rows(out / "rejected.csv")

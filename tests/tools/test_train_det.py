@@ -1,0 +1,168 @@
+"""Training from the command line: what it leaves, how it goes on, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import urllib.error
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mammodet.detection.inference import Detector
+from mammodet.detection.model_file import read_header
+from mammodet.tools import cli
+
+
+def _train(*words: object) -> int:
+    return cli.main(["train-det", *map(str, words)])
+
+
+def _one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    error = capsys.readouterr().err
+    lines = [line for line in error.splitlines() if line.startswith("mammodet train-det: error: ")]
+    assert len(lines) == 1 and "Traceback" not in error
+    return lines[0]
+
+
+def test_a_training_leaves_model_configuration_checkpoints_and_curves(trained: Path):
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    header = read_header(trained / "model.safetensors")
+    assert header.config.norm == "batch" and header.config.image_mean == pytest.approx(
+        config["model"]["image_mean"]
+    )
+    assert header.training["step"] == 4 and len(header.fingerprint) == 64
+    assert (trained / "checkpoints" / "last.ckpt").is_file()
+    assert list(trained.glob("logs/*/events*")) and list(trained.glob("csv/*/metrics.csv"))
+    assert Detector.load(trained / "model.safetensors", device="cpu").header == header
+
+
+def test_the_resolution_is_told(
+    phantom: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert (
+        _train(
+            "--config", recipe, "--train", phantom / "coco.json", "--out", tmp_path / "run", "--max-steps", 1
+        )
+        == 0
+    )
+    assert "without resizing" in (told := capsys.readouterr().out) and "at 0.4 to 0.4 mm per pixel" in told
+
+
+def test_a_run_goes_on_from_its_last_epoch(trained: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    assert _train("--config", run / "config.yaml", "--out", run, "--epochs", 2, "--resume") == 0
+    assert read_header(run / "model.safetensors").training["step"] in {4, 8}
+    assert len(list(run.glob("csv/*/metrics.csv"))) == 2
+    import torch
+
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 8
+
+
+def test_a_run_does_not_go_on_with_another_model_or_a_damaged_checkpoint(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    words = ["--config", run / "config.yaml", "--out", run, "--resume"]
+    assert _train(*words, "--model.fpn-channels", 32) == 2
+    assert "model.fpn_channels" in _one_line(capsys)
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    assert _train(*words) == 2
+    assert "last.ckpt: is damaged" in _one_line(capsys)
+
+
+def test_the_written_configuration_repeats_the_run(trained: Path, tmp_path: Path):
+    assert _train("--config", trained / "config.yaml", "--out", tmp_path / "again") == 0
+    first, second = (
+        Detector.load(one / "model.safetensors", device="cpu") for one in (trained, tmp_path / "again")
+    )
+    assert first.header.config == second.header.config
+    for name, tensor in first.model.state_dict().items():
+        assert (tensor - second.model.state_dict()[name]).abs().max() < 1e-2, name
+
+
+def test_a_trained_model_is_a_start_for_the_next(trained: Path, phantom: Path, recipe: Path, tmp_path: Path):
+    model = trained / "model.safetensors"
+    out = tmp_path / "run"
+    words = [
+        "--config",
+        recipe,
+        "--train",
+        phantom / "coco.json",
+        "--out",
+        out,
+        "--weights",
+        model,
+        "--max-steps",
+        1,
+    ]
+    assert _train(*words) == 0
+    assert read_header(out / "model.safetensors").config.norm == "frozen"
+
+
+def test_an_existing_training_is_not_overwritten(trained: Path, capsys: pytest.CaptureFixture[str]):
+    assert _train("--config", trained / "config.yaml", "--out", trained) == 2
+    assert "holds a training already" in _one_line(capsys)
+
+
+def test_bad_input_is_one_line(
+    phantom: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    coco, out = phantom / "coco.json", tmp_path / "run"
+    content = json.loads(coco.read_text())
+
+    def altered(name: str, **changes: object) -> Path:
+        path = phantom / f"{name}.json"
+        path.write_text(json.dumps({**content, **changes}))
+        return path
+
+    flat = [dict(content["annotations"][0], bbox=[5, 5, 0, 9]), *content["annotations"][1:]]
+    gone = [dict(content["images"][0], file_name="gone.dcm"), *content["images"][1:]]
+    other = [{"id": 1, "name": "benign"}, {"id": 2, "name": "malign"}]
+    missing = {key: value for key, value in content.items() if key != "images"}
+    (phantom / "no_images.json").write_text(json.dumps(missing))
+    unknown_key = tmp_path / "unknown.yaml"
+    unknown_key.write_text(recipe.read_text() + "learning_rate: 3\n")
+    cases = [
+        (["--train", phantom / "no_images.json"], "images"),
+        (["--train", altered("flat", annotations=flat)], "above 0"),
+        (["--train", altered("gone", images=gone)], "gone.dcm"),
+        (["--train", altered("other", categories=other)], "malign"),
+        (["--train", phantom / "nowhere.json"], "nowhere.json"),
+        (["--train", coco, "--config", unknown_key], "learning_rate"),
+        (["--train", coco, "--weights", tmp_path / "none.pth"], "none.pth"),
+        (["--train", coco, "--weights", "coco"], "resnet50 only"),
+        (["--train", coco, "--model.norm", "frozen"], "frozen"),
+        (["--train", coco, "--resume"], "no checkpoint"),
+        (["--train", coco, "--epochs", 0], "--epochs"),
+        (["--train", coco, "--optim.lr", -1], "optim.lr"),
+    ]
+    for words, told in cases:
+        assert _train("--config", recipe, "--out", out, *words) == 2, words
+        assert told in _one_line(capsys), words
+
+
+def test_weights_that_cannot_be_downloaded_are_one_line(
+    phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def offline(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert _train("--train", phantom / "coco.json", "--out", tmp_path / "run", "--device", "cpu") == 2
+    assert "download" in (line := _one_line(capsys)) and "--weights none" in line
+
+
+def test_an_output_that_cannot_be_written_is_one_line(
+    phantom: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert _train("--config", recipe, "--train", phantom / "coco.json", "--out", blocked / "run") == 2
+    assert os.fspath(blocked) in _one_line(capsys)

@@ -1,0 +1,106 @@
+"""Turn a data set into one COCO file: ``mammodet convert mini-mias FOLDER --out coco.json``."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mammodet.datasets.coco import CATEGORY_NAMES, Coco
+from mammodet.datasets.converters import CONVERTERS, load_source
+from mammodet.datasets.converters.base import Film, convert
+from mammodet.datasets.drawing import draw_boxes, write_png
+from mammodet.datasets.errors import InputError
+from mammodet.datasets.mammogram import read_mammogram
+from mammodet.tools.command import run, write_config
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Turn a mammography data set into one COCO file, with a report of what was used and dropped.
+
+    Parameters
+    ----------
+    source:
+        The format of the data set; --list shows them.
+    root:
+        Folder of the data set.
+    out:
+        COCO file to write; the arguments go beside it with the suffix .yaml.
+    overlays:
+        Folder for one PNG per image with its lesions drawn.
+    list:
+        Show the formats and stop.
+    """
+
+    source: str
+    root: Path
+    out: Path
+    overlays: Path | None = None
+    list: bool = False
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if "--list" in arguments:  # before parsing, which would ask for the source and the folder
+        print(list_sources())
+        return 0
+    return run(Arguments, convert_folder, arguments, prog="mammodet convert", positional=("source", "root"))
+
+
+def list_sources() -> str:
+    """Return the source formats, one per line."""
+    width = max(map(len, CONVERTERS))
+    return "\n".join(f"{name:<{width}}  {line}" for name, (_, line) in CONVERTERS.items())
+
+
+def convert_folder(arguments: Arguments) -> int:
+    """Convert, draw what was asked for, and print what was read, used and dropped."""
+    coco, audit = convert(load_source(arguments.source), arguments.root, arguments.out, progress=_bar)
+    write_config(arguments, arguments.out.with_suffix(".yaml"))
+    print("\n".join([*audit.lines(), *summary(coco), str(arguments.out)]))
+    if arguments.overlays is not None:
+        draw_overlays(coco, arguments.overlays)
+    return 0
+
+
+def summary(coco: Coco) -> list[str]:
+    """Return two lines on the images, patients and lesions of a data set."""
+    patients = {image["patient_id"] for image in coco.images if image.get("patient_id") is not None}
+    labels = Counter(image.get("label") or "unknown" for image in coco.images)
+    lesions = Counter(CATEGORY_NAMES[one["category_id"]] for one in coco.annotations)
+    return [
+        f"images: {len(coco.images)} of {len(patients)} patients ({_counted(labels)})",
+        f"lesions: {len(coco.annotations)} ({_counted(lesions)})",
+    ]
+
+
+def draw_overlays(coco: Coco, folder: Path) -> None:
+    """Write one PNG per image; an image that cannot be read is named on stderr and left out."""
+    for image in tqdm(coco.images, desc="drawing", unit="image", disable=None):
+        path = coco.image_path(image)
+        try:
+            pixels = read_mammogram(path).pixels
+        except InputError as error:
+            tqdm.write(f"no overlay: {error}", file=sys.stderr)
+            continue
+        drawn = draw_boxes(pixels, coco.annotations_of.get(image["id"], []))
+        write_png(folder / f"{image['id']:05d}_{path.stem}.png", drawn)
+
+
+def _bar(films: Iterable[Film]) -> Iterable[Film]:
+    bar: Iterable[Film] = tqdm(films, desc="reading", unit="image", disable=None)
+    return bar
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in sorted(counts.items())) or "none"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
