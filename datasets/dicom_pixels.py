@@ -16,13 +16,13 @@ from mammodet.datasets.dicom import items, number, text
 from mammodet.datasets.dicom_window import apply_voi
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.intensity import Meaning, Stored, present_values
-from mammodet.datasets.jpeg_stream import jpeg_fault
+from mammodet.datasets.jpeg_stream import check_jpeg
 from mammodet.datasets.raster import check_size
 from mammodet.datasets.standardise import Recipe
 
 _FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"  # Digital Mammography X-Ray Image Storage - For Processing
-# Which of pydicom's plugins decodes what. gdcm reads most of it as well, but damaged JPEG-LS and JPEG 2000 data
-# make it abort the whole process, where the others raise.
+# Which of pydicom's plugins decodes what. gdcm reads most of it as well, but damaged JPEG-LS and JPEG 2000
+# data make it abort the whole process, where the others raise.
 _PLUGINS: Mapping[str, tuple[str, str]] = {  # transfer syntax: plugin, package
     "1.2.840.10008.1.2.4.51": ("pylibjpeg", "pylibjpeg-libjpeg"),
     "1.2.840.10008.1.2.4.57": ("gdcm", "python-gdcm"),
@@ -49,7 +49,8 @@ def decode(data: Dataset, path: Path) -> Stored:
     plugin, package = _PLUGINS.get(syntax, ("", ""))
     try:
         if plugin == "gdcm":
-            _check_jpeg(data)
+            frame = next(generate_frames(data.PixelData, number_of_frames=1))
+            check_jpeg(frame, int(data.Columns), int(data.Rows))
         values = pixel_array(data, decoding_plugin=plugin)
     except Exception as error:  # decoders raise RuntimeError, ValueError, AttributeError, their own ...
         decoder = f"check that {package} is installed, or " if package else ""
@@ -142,12 +143,6 @@ def _check_claims(data: Dataset, path: Path) -> None:
         )
 
 
-def _check_jpeg(data: Dataset) -> None:
-    frame = next(generate_frames(data.PixelData, number_of_frames=1))
-    if fault := jpeg_fault(frame, int(data.Columns), int(data.Rows)):
-        raise ValueError(fault)
-
-
 def _is_for_processing(data: Dataset) -> bool:
     intent = (text(data, "PresentationIntentType") or "").upper()
     return intent == "FOR PROCESSING" or (not intent and text(data, "SOPClassUID") == _FOR_PROCESSING)
@@ -175,8 +170,7 @@ def _modality(data: Dataset, domain: NDArray[np.int64], notes: list[str]) -> NDA
     if slope == 0:
         notes.append("(0028,1053) Rescale Slope is 0: ignored")
         slope = None
-    values: NDArray[np.float64] = domain * (1.0 if slope is None else slope) + (intercept or 0.0)
-    return values
+    return domain.astype(np.float64) * (1.0 if slope is None else slope) + (intercept or 0.0)
 
 
 def _present(

@@ -1,7 +1,7 @@
 """Whether the headers of a JPEG stream hold together, checked before a decoder that may abort sees it.
 
-gdcm, the only decoder for JPEG Lossless, ends the whole process on some damaged headers; a batch must not die of
-one file.
+gdcm, the only decoder for JPEG Lossless, ends the whole process on some damaged headers; a batch must not
+die of one file.
 """
 
 from __future__ import annotations
@@ -11,36 +11,33 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _KNOWN = _FRAMES | {_TABLES, 0xCC, _SCAN, 0xDB, 0xDC, 0xDD, 0xFE} | set(range(0xE0, 0xF0))
 
 
-def jpeg_fault(stream: bytes, width: int, height: int) -> str | None:
-    """Return what is wrong with a grey JPEG stream of ``width`` x ``height`` pixels, or None.
+def check_jpeg(stream: bytes, width: int, height: int) -> None:
+    """Raise ValueError when a grey JPEG stream of ``width`` x ``height`` pixels is damaged before its scan.
 
-    Checked are the chain of segments up to the scan, the frame's size and its number of components, the lengths
-    of the Huffman tables, and the end marker (ITU-T T.81, annex B).
+    Checked are the chain of segments up to the scan, the frame's size and its number of components, the
+    Huffman tables, and the end marker (ITU-T T.81, annex B).
     """
     if stream[:2] != bytes([0xFF, _START]):
-        return "the JPEG stream does not begin with its start marker"
+        raise ValueError("the JPEG stream does not begin with its start marker")
     if bytes([0xFF, _END]) not in stream[-16:]:
-        return "the JPEG stream has no end marker"
+        raise ValueError("the JPEG stream has no end marker")
     position, frames, tables = 2, 0, 0
     while position + 4 <= len(stream):
         marker, length = stream[position + 1], int.from_bytes(stream[position + 2 : position + 4], "big")
         segment = stream[position + 4 : position + 2 + length]
         if stream[position] != 0xFF or marker not in _KNOWN or len(segment) != length - 2:
-            return f"the JPEG stream has a broken segment at byte {position}"
-        if marker in _FRAMES:
-            frames += 1
-            if not _is_frame_of(segment, width, height):
-                return "the JPEG stream is of another size or kind than the header claims"
-        elif marker == _TABLES:
-            tables += 1
-            if not _are_tables(segment):
-                return "the JPEG stream has a broken Huffman table"
-        elif marker == _SCAN:
-            if frames == 1 and tables and len(segment) == 6 and segment[0] == 1:
-                return None
-            return "the JPEG stream has a broken scan header"
+            raise ValueError(f"the JPEG stream has a broken segment at byte {position}")
+        if marker == _SCAN:
+            if frames != 1 or not tables or len(segment) != 6 or segment[0] != 1:
+                raise ValueError("the JPEG stream has a broken scan header")
+            return
+        if marker in _FRAMES and not _is_frame_of(segment, width, height):
+            raise ValueError("the JPEG stream is of another size or kind than the header claims")
+        if marker == _TABLES and not _are_tables(segment):
+            raise ValueError("the JPEG stream has a broken Huffman table")
+        frames, tables = frames + (marker in _FRAMES), tables + (marker == _TABLES)
         position += 2 + length
-    return "the JPEG stream has no scan"
+    raise ValueError("the JPEG stream has no scan")
 
 
 def _is_frame_of(segment: bytes, width: int, height: int) -> bool:
@@ -50,7 +47,7 @@ def _is_frame_of(segment: bytes, width: int, height: int) -> bool:
 
 
 def _are_tables(segment: bytes) -> bool:
-    """Tell whether Huffman tables fill their segment: class and number, 16 counts, and so many values each."""
+    """Tell whether Huffman tables fill their segment: class and number, 16 counts, as many values."""
     position = 0
     while position < len(segment):
         counts = segment[position + 1 : position + 17]

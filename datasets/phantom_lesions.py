@@ -7,7 +7,7 @@ ellipsoid with a wavy outline). x points to the nipple, y is the CC view's other
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,15 +108,7 @@ def place(rng: np.random.Generator, lesion: Lesion, breast: Breast, taken: list[
         if room >= wanted:
             break
     centre = (float(best[0]), float(best[1]), float(best[2]))
-    return Lesion(
-        lesion.number,
-        lesion.finding,
-        lesion.pathology,
-        lesion.morphology,
-        lesion.strokes,
-        lesion.body,
-        centre,
-    )
+    return replace(lesion, centre=centre)
 
 
 def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
@@ -145,11 +137,11 @@ def _in_ellipsoid(
 
 def _round_cluster(rng: np.random.Generator) -> NDArray[np.float64]:
     """Few round calcifications of one size, scattered evenly."""
-    half = 0.5 * _log_uniform(rng, CLUSTER_MM)
+    half = 0.5 * _log_uniform(rng, (CLUSTER_MM[0], 0.85 * CLUSTER_MM[1]))
     axes = half * np.array([1.0, rng.uniform(0.75, 1.0), rng.uniform(0.75, 1.0)])
-    centres = _in_ellipsoid(rng, int(rng.integers(7, 13)), axes, apart=max(1.8, 0.30 * half))
-    widths = rng.uniform(0.55, 0.8) * rng.uniform(0.92, 1.08, len(centres))
-    return np.column_stack([centres, centres, widths, widths, np.full(len(centres), 0.9)])
+    centres = _in_ellipsoid(rng, int(rng.integers(9, 15)), axes, apart=max(1.5, 0.27 * half))
+    widths = rng.uniform(0.6, 0.76) * rng.uniform(0.95, 1.05, len(centres))
+    return np.column_stack([centres, centres, widths, widths, np.full(len(centres), 1.0)])
 
 
 def _pleomorphic_cluster(rng: np.random.Generator) -> NDArray[np.float64]:

@@ -88,5 +88,5 @@ def build_augmentation(config: AugmentConfig) -> nn.Module:
 def sample(pixels: Tensor, boxes: Tensor, labels: Tensor) -> tuple[tv_tensors.Image, dict[str, Tensor]]:
     """Wrap pixels [H, W] and boxes [N, 4] (``[x1, y1, x2, y2]``) as the tv_tensors that transforms take."""
     height, width = pixels.shape
-    wrapped = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=(height, width))  # type: ignore[call-arg]
+    wrapped = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=(height, width))
     return tv_tensors.Image(pixels[None]), {"boxes": wrapped, "labels": labels}

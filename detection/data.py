@@ -128,8 +128,8 @@ def measure_images(coco: Coco, recipe: Recipe, limit: int = 100) -> ImageStatist
         height, width = (max(pair) for pair in zip((height, width), prepared.pixels.shape, strict=True))
         if prepared.spacing_mm is not None:
             spacings.append(prepared.spacing_mm)
-    mean = float(np.mean(means))
-    std = float(np.sqrt(max(np.mean(squares) - mean**2, 0.0)))
+    mean = sum(means) / len(means)
+    std = max(sum(squares) / len(squares) - mean**2, 0.0) ** 0.5
     if std == 0:
         raise InputError("every pixel has the same value", file=coco.path, field="images")
     return ImageStatistics(mean, std, len(chosen), (width, height), tuple(spacings))

@@ -98,4 +98,4 @@ def results_of(image_id: int, output: dict[str, Tensor], geometry: Geometry) -> 
         clipped = clip_bbox(bbox, geometry.source_width, geometry.source_height)
         if clipped is not None:
             results.append({"image_id": image_id, "category_id": label, "bbox": clipped, "score": score})
-    return sorted(results, key=lambda one: -float(one["score"]))  # type: ignore[arg-type]
+    return sorted(results, key=lambda one: -float(one["score"]))

@@ -104,7 +104,7 @@ def _parse(content: dict[str, Any], path: Path) -> ModelHeader:
             remedy="train a model on benign and malignant lesions",
         )
     known = {one.name for one in fields(DetectorConfig)}
-    config = {
+    config: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in content["config"].items()
     }
     if unknown := config.keys() - known:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import lightning
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -130,14 +131,16 @@ class DetectorModule(lightning.LightningModule):
             for name, value in self.evaluate(self._results).items():
                 self.log(f"val/{name}", value, prog_bar=name in {"AP", "AP50"})
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return optimiser and per-step schedule."""
         optimizer = self._optimizer()
         steps = max(1, int(self.trainer.estimated_stepping_batches))
         steps_per_epoch = -(-int(self.trainer.num_training_batches) // self.trainer.accumulate_grad_batches)
         factor = learning_rate_factor(self.optim, steps, max(1, steps_per_epoch))
-        scheduler = {"scheduler": LambdaLR(optimizer, factor), "interval": "step", "name": "lr"}
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step", "name": "lr"},
+        }
 
     def _optimizer(self) -> Optimizer:
         parameters = [one for one in self.model.parameters() if one.requires_grad]

@@ -102,9 +102,11 @@ def _parse(
 class DashedParser(ArgumentParser):
     """Shows options the way people type them, ``--score-threshold``; the fields are ``score_threshold``."""
 
-    def format_help(self) -> str:
+    def format_help(self, formatter: Any = None) -> str:
         """Return the help text with dashes in the names of options."""
-        return re.sub(r"--[a-z][\w.]*", lambda match: match.group().replace("_", "-"), super().format_help())
+        return re.sub(
+            r"--[a-z][\w.]*", lambda match: match.group().replace("_", "-"), super().format_help(formatter)
+        )
 
 
 def _as_fields(words: Sequence[str], flags: Collection[str]) -> list[str]:

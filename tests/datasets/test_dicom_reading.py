@@ -220,6 +220,23 @@ def test_cut_off_files_are_named_quietly(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"\xff\xd8\xff", b"\xff\x00\xff"), (b"\xff\xc4", b"\x3e\xc4"), (b"\xff\xc3", b"\xff\xe3")],
+)
+def test_damaged_jpeg_headers_do_not_end_the_process(
+    shared_data: Path, tmp_path: Path, old: bytes, new: bytes
+) -> None:
+    # gdcm calls abort() for some of these.
+    content = (shared_data / "dicom" / "ge_essential_r_mlo.dcm").read_bytes()
+    start = content.rindex(b"\xe0\x7f\x10\x00OB\x00\x00")
+    assert old in content[start:]
+    path = tmp_path / "a.dcm"
+    path.write_bytes(content[:start] + content[start:].replace(old, new, 1))
+    with pytest.raises(InputError, match="JPEG stream"):
+        read_mammogram(path)
+
+
 def test_an_unknown_compression_is_named(make_dicom: Any) -> None:
     path = make_dicom()
     content = path.read_bytes()
