@@ -139,7 +139,7 @@ def _round_cluster(rng: np.random.Generator) -> NDArray[np.float64]:
     """Few round calcifications of one size, scattered evenly."""
     half = 0.5 * _log_uniform(rng, (CLUSTER_MM[0], 0.85 * CLUSTER_MM[1]))
     axes = half * np.array([1.0, rng.uniform(0.75, 1.0), rng.uniform(0.75, 1.0)])
-    centres = _in_ellipsoid(rng, int(rng.integers(9, 15)), axes, apart=max(1.5, 0.27 * half))
+    centres = _in_ellipsoid(rng, int(rng.integers(8, 13)), axes, apart=max(1.5, 0.27 * half))
     widths = rng.uniform(0.6, 0.76) * rng.uniform(0.95, 1.05, len(centres))
     return np.column_stack([centres, centres, widths, widths, np.full(len(centres), 1.0)])
 

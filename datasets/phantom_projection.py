@@ -17,7 +17,7 @@ DRAWN_AT_MM = 0.08  # strokes are drawn on a grid at least this fine and average
 CLUSTER_MARGIN_MM = 1.0  # how far the outline of a cluster runs outside its outermost particles
 
 CALCIFICATION_CONTRAST = 0.50
-MASS_CONTRAST = {"benign": 0.32, "malignant": 0.36}
+MASS_CONTRAST = {"benign": 0.27, "malignant": 0.36}
 SPICULE_CONTRAST = 0.34
 SPICULE_SEEN = 0.3  # opacity from which a piece of a spicule belongs to the mask
 

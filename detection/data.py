@@ -87,7 +87,7 @@ def load_standardised(coco: Coco, image: ImageRecord, recipe: Recipe) -> Standar
 
 
 def complete(mammogram: Mammogram, image: ImageRecord) -> Mammogram:
-    """Fill in pixel size and side from the COCO file where the image file, such as a PNG, does not say them."""
+    """Take pixel size and side from the COCO file where the image file, such as a PNG, does not say them."""
     spacing = image.get("spacing_mm")
     if mammogram.spacing_mm is None and spacing is not None:
         mammogram = replace(mammogram, spacing_mm=(spacing[0], spacing[1]), spacing_source="COCO file")

@@ -18,7 +18,6 @@ from mammodet.datasets.errors import InputError
 from mammodet.detection.data import Batch
 from mammodet.detection.inference import results_of
 from mammodet.detection.model import DetectorConfig, build_detector, move, set_thresholds
-from mammodet.detection.weights import load_weights
 
 # Takes COCO results, returns metrics by name. Given by the caller, since evaluation is another room.
 Evaluate = Callable[[list[dict[str, Any]]], Mapping[str, float]]
@@ -72,7 +71,6 @@ class DetectorModule(lightning.LightningModule):
         config: DetectorConfig,
         optim: OptimConfig,
         *,
-        weights: str = "none",
         evaluate: Evaluate | None = None,
         validation_score: float = 0.01,
     ) -> None:
@@ -80,7 +78,6 @@ class DetectorModule(lightning.LightningModule):
         self.config = config
         self.optim = optim
         self.model = move(build_detector(config), torch.device("cpu"))
-        load_weights(self.model, weights, config.backbone)
         self.evaluate = evaluate
         self.validation_score = validation_score
         self._results: list[dict[str, Any]] = []

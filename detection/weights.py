@@ -17,7 +17,6 @@ from mammodet.detection.model_file import is_model_file, read_header, read_tenso
 
 _log = logging.getLogger(__name__)
 
-PREDICTOR = "roi_heads.box_predictor."  # 91 COCO classes there, 3 here
 _OFFLINE = (
     "connect to a network, put the file into torch's hub cache (TORCH_HOME), or give --weights FILE or "
     "--weights none"
@@ -29,40 +28,70 @@ def is_pretrained(weights: str) -> bool:
     return weights != "none"
 
 
-def load_weights(model: FasterRCNN, weights: str, backbone: str) -> None:
-    """Load start weights into a built detector, in place.
+def start_weights(weights: str, backbone: str) -> dict[str, Tensor] | None:
+    """Read start weights.
 
     Parameters
     ----------
     weights:
-        ``coco`` (torchvision's fasterrcnn_resnet50_fpn, ResNet50 only; its 91-class predictor is left out),
-        ``imagenet`` (backbone only), ``none``, or a file: a mammodet model, a Lightning checkpoint of one, or
-        a torch state dict of a detector or of a torchvision ResNet.
+        ``coco`` (torchvision's fasterrcnn_resnet50_fpn, ResNet50 only), ``imagenet`` (backbone only),
+        ``none``, or a file: a mammodet model, a Lightning checkpoint of one, or a torch state dict of a
+        detector or of a torchvision ResNet.
     backbone:
-        Name of the ResNet of ``model``.
+        Name of the ResNet they are for.
+
+    Returns
+    -------
+    dict[str, Tensor] | None
+        Tensors by name; None for ``none``.
 
     Raises
     ------
     InputError
-        When a download fails, a file cannot be read, or nothing in it fits.
+        When a download fails or a file cannot be read.
     """
     if weights == "none":
-        return
-    if weights == "coco":
-        if backbone != "resnet50":
-            raise InputError(
-                "torchvision has COCO weights for resnet50 only",
-                field="--weights",
-                value=f"coco with {backbone}",
-                remedy="give --model.backbone resnet50, or --weights imagenet",
-            )
-        state = _download(FasterRCNN_ResNet50_FPN_Weights.COCO_V1)
-    elif weights == "imagenet":
-        enum = torchvision.models.get_model_weights(backbone)
-        state = _download(enum["IMAGENET1K_V1"])
-    else:
-        state = read_state(Path(weights))
-    _copy(model, state, weights)
+        return None
+    if weights == "imagenet":
+        return _download(torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"])
+    if weights != "coco":
+        return read_state(Path(weights))
+    if backbone != "resnet50":
+        raise InputError(
+            "torchvision has COCO weights for resnet50 only",
+            field="--weights",
+            value=f"coco with {backbone}",
+            remedy="give --model.backbone resnet50, or --weights imagenet",
+        )
+    return _download(FasterRCNN_ResNet50_FPN_Weights.COCO_V1)
+
+
+def copy_weights(model: FasterRCNN, state: Mapping[str, Tensor], source: str) -> None:
+    """Copy into a built detector what fits by name and shape; a bare ResNet goes into the backbone's body.
+
+    The 91-class predictor of COCO weights does not fit and stays as initialised; what was left is logged.
+
+    Raises
+    ------
+    InputError
+        When no weight of the backbone fits; ``source`` is named as the value of ``--weights``.
+    """
+    own = model.state_dict()
+    if not any(key.startswith("backbone.") for key in state):
+        state = {f"backbone.body.{key}": tensor for key, tensor in state.items()}
+    fitting = {key: tensor for key, tensor in state.items() if key in own and own[key].shape == tensor.shape}
+    if not any(key.startswith("backbone.body.") for key in fitting):
+        raise InputError(
+            "no backbone weight fits the model by name and shape",
+            field="--weights",
+            value=source,
+            remedy="give weights of the same backbone (--model.backbone)",
+        )
+    model.load_state_dict(fitting, strict=False)
+    misfits = sorted(key for key in own.keys() - fitting.keys() if not key.endswith("num_batches_tracked"))
+    _log.info("weights %s: %d tensors loaded, %d left as initialised", source, len(fitting), len(misfits))
+    if misfits:
+        _log.info("left as initialised: %s", ", ".join(misfits))
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -101,24 +130,3 @@ def _download(weights: Any) -> dict[str, Tensor]:
             f"the download of torchvision's {weights} failed: {error}", field="--weights", remedy=_OFFLINE
         ) from None
     return state
-
-
-def _copy(model: FasterRCNN, state: Mapping[str, Tensor], source: str) -> None:
-    """Copy what fits by name and shape; a bare ResNet goes into the backbone's body."""
-    own = model.state_dict()
-    if not any(key.startswith("backbone.") for key in state):
-        state = {f"backbone.body.{key}": tensor for key, tensor in state.items()}
-    fitting = {key: tensor for key, tensor in state.items() if key in own and own[key].shape == tensor.shape}
-    body = [key for key in fitting if key.startswith("backbone.body.")]
-    if not body:
-        raise InputError(
-            "no backbone weight fits the model by name and shape",
-            field="--weights",
-            value=source,
-            remedy="give weights of the same backbone (--model.backbone)",
-        )
-    model.load_state_dict(fitting, strict=False)
-    misfits = sorted(key for key in own.keys() - fitting.keys() if not key.endswith("num_batches_tracked"))
-    _log.info("weights %s: %d tensors loaded, %d left as initialised", source, len(fitting), len(misfits))
-    if misfits:
-        _log.info("left as initialised: %s", ", ".join(misfits))

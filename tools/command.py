@@ -53,7 +53,7 @@ def run(
     try:
         return work(_parse(arguments, argv, prog, positional))
     except ArgumentError as error:
-        return _fail(prog, f"{_one_line(error)}; see {prog} --help")
+        return _fail(prog, f"{_recipes(argv)}{_one_line(error)}; see {prog} --help")
     except InputError as error:
         return _fail(prog, str(error))
     except OSError as error:
@@ -91,11 +91,7 @@ def _parse(
     try:
         parsed = parser.instantiate(given)
     except TypeError as error:  # a recipe with a number where a group of options belongs
-        raise InputError(
-            f"the options do not fit together: {error}",
-            field="--config",
-            remedy=f"compare with {prog} --print_config",
-        ) from None
+        raise ArgumentError(None, f"the options do not fit together: {error}") from None
     return arguments(**{field.name: parsed[field.name] for field in dataclasses.fields(arguments)})  # type: ignore[arg-type]
 
 
@@ -127,12 +123,21 @@ def _fail(prog: str, line: str) -> int:
     return BAD_INPUT
 
 
+def _recipes(argv: Sequence[str] | None) -> str:
+    """Name the recipe files of a command line, since an unknown option may stand in one of them."""
+    words = [word.partition("=") for word in (sys.argv[1:] if argv is None else argv)]
+    pairs = zip_longest(words, words[1:], fillvalue=("", "", ""))
+    names = [value or following[0] for (name, _, value), following in pairs if name == "--config"]
+    return f"options ({', '.join(names)}): " if names else ""
+
+
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
 def _os_error(error: OSError) -> str:
-    reason = error.strerror or _one_line(error)
+    # pydicom wraps the system's error into one whose further lines are a traceback.
+    reason = error.strerror or str(error).partition("\n")[0]
     if error.filename is None:
         return f"{reason}; check that the disk has space left and that the output folder can be written"
     return f"{error.filename}: {reason}; check the path, its permissions and the space left on the disk"

@@ -10,6 +10,7 @@ OUT gets config.yaml (the full configuration), model.safetensors (the best epoch
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 import warnings
@@ -43,7 +44,7 @@ from mammodet.detection.model import DetectorConfig, parameter_count
 from mammodet.detection.model_file import ModelHeader, fingerprint, write_model
 from mammodet.detection.precision import choose_device, choose_precision
 from mammodet.detection.training import DetectorModule, OptimConfig
-from mammodet.detection.weights import is_pretrained
+from mammodet.detection.weights import copy_weights, is_pretrained, start_weights
 from mammodet.evaluation.detection_metrics import coco_metrics
 from mammodet.tools.command import INTERRUPTED, config_text, run, write_config
 
@@ -118,6 +119,8 @@ def train(arguments: Arguments) -> int:
     checkpoint = _checkpoint_to_resume(out, arguments.resume)
     train_coco, val_coco = _read_images(arguments.train), _read_images(arguments.val)
     assert train_coco is not None
+    # A resumed run has its own weights. They are read before the images are measured, which takes minutes.
+    state = None if checkpoint else start_weights(arguments.weights, arguments.model.backbone)
     arguments = replace(arguments, model=_resolve(arguments, train_coco))
     if checkpoint:
         _check_resumable(checkpoint, out / "config.yaml", arguments)
@@ -127,21 +130,27 @@ def train(arguments: Arguments) -> int:
     module = DetectorModule(
         arguments.model,
         arguments.optim,
-        weights="none" if checkpoint else arguments.weights,  # a resumed run has its own
         evaluate=None if val_coco is None else partial(_validation_metrics, val_coco),
     )
+    if state is not None:
+        copy_weights(module.model, state, arguments.weights)
     size = parameter_count(module.model) / 1e6
     print(f"{arguments.model.backbone} Faster R-CNN, {size:.1f} million parameters trained")
     _silence_advice()
     best = _checkpoints(out, arguments, val_coco)
     trainer = _trainer(arguments, out, best, val_coco)
-    trainer.fit(
-        module,
-        _loader(train_coco, arguments, training=True),
-        _loader(val_coco, arguments),
-        ckpt_path=checkpoint,
-        weights_only=True,
-    )
+    try:
+        trainer.fit(
+            module,
+            _loader(train_coco, arguments, training=True),
+            _loader(val_coco, arguments),
+            ckpt_path=checkpoint,
+            weights_only=True,
+        )
+    except OSError as error:
+        if error.errno == errno.ENOSPC:  # Lightning names its temporary file
+            raise OSError(error.errno, error.strerror, str(best.dirpath)) from error
+        raise
     if trainer.interrupted:
         print("interrupted; --resume goes on from the last finished epoch", file=sys.stderr)
         return INTERRUPTED

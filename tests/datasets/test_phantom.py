@@ -12,12 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 
 from mammodet.datasets.coco import BENIGN, MALIGNANT, Coco, read_coco
 from mammodet.datasets.errors import InputError
+from mammodet.datasets.mammogram import read_mammogram
 from mammodet.datasets.masks import mask_to_bbox, segmentation_to_mask
-from mammodet.datasets.phantom import PhantomConfig, write_patient, write_phantom
+from mammodet.datasets.phantom import PhantomConfig, plan_patient, render_view, write_patient, write_phantom
 
 SMALL = PhantomConfig(patients=3, seed=5, height=240, width=200, spacing_mm=0.8, lesion_rate=1.0)
 
@@ -81,9 +83,7 @@ def test_a_lesion_shows_on_both_views_of_its_breast(written: Coco) -> None:
         assert len({(one["category_id"], one["finding"], str(one["subtype"])) for _, one in shown}) == 1
 
 
-def test_kinds_are_dealt_evenly_and_at_the_rate_asked_for(tmp_path: Path) -> None:
-    from mammodet.datasets.phantom import plan_patient
-
+def test_kinds_are_dealt_evenly_and_at_the_rate_asked_for() -> None:
     config = replace(SMALL, lesion_rate=0.4, second_lesion_rate=0.0)
     sides = [side for k in range(1, 21) for side in plan_patient(config, k).sides.values()]
     kinds = Counter((one.pathology, one.finding) for side in sides for one in side.lesions)
@@ -170,3 +170,21 @@ def test_record_names_every_file_of_the_patient(tmp_path: Path) -> None:
         MALIGNANT,
     }
     assert np.array([image["label"] != "normal" for image in record["images"]]).all()
+
+
+def test_the_reader_of_mammograms_sees_what_was_rendered(written: Coco) -> None:
+    seen = set()
+    for image in written.images:
+        number = int(image["patient_id"][-4:])
+        read = read_mammogram(written.image_path(image))
+        rendered = render_view(SMALL, plan_patient(SMALL, number), image["laterality"], image["view"])
+        tissue = rendered.pixels > 0
+        assert (
+            np.corrcoef(read.pixels[tissue], rendered.pixels[tissue])[0, 1] > 0.9999
+        )  # the reader may stretch
+        assert read.pixels[~tissue].max() == 0
+        assert (read.laterality, read.view) == (image["laterality"], image["view"])
+        assert (read.patient_id, read.age) == (image["patient_id"], image["age"])
+        assert read.spacing_mm == pytest.approx((0.8, 0.8))
+        seen.add(pydicom.dcmread(written.image_path(image)).PhotometricInterpretation)
+    assert seen == {"MONOCHROME1", "MONOCHROME2"}

@@ -9,7 +9,12 @@ from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
 from mammodet.datasets.errors import InputError
 from mammodet.detection.model import DetectorConfig, build_detector
-from mammodet.detection.weights import load_weights, read_state
+from mammodet.detection.weights import copy_weights, read_state, start_weights
+
+
+def load_weights(model, weights, backbone):
+    copy_weights(model, start_weights(weights, backbone), weights)
+
 
 RESNET18 = DetectorConfig("resnet18", norm="frozen", fpn_channels=32, image_mean=0, image_std=1)
 

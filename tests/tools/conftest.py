@@ -14,6 +14,7 @@ epochs: 1
 batch_size: 2
 workers: 0
 device: cpu
+precision: fp32
 model: {backbone: resnet18, fpn_channels: 16, anchor_sizes: [16, 32, 64, 96, 128], rpn_proposals: 50, roi_batch: 16}
 augment: {rotation: 0}
 optim: {optimizer: adamw, lr: 0.001, warmup_steps: 2, schedule: cosine}

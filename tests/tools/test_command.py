@@ -97,7 +97,7 @@ def test_a_bad_recipe_is_one_line_and_exit_code_2(text, tmp_path, capsys):
     recipe.write_text(text)
     assert _run(["a", "--out", "x", "--config", str(recipe)]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1
+    assert error.count("\n") == 1 and "recipe.yaml" in error
 
 
 @pytest.mark.parametrize(
@@ -143,6 +143,15 @@ def test_options_are_typed_with_dashes_and_flags_need_no_value(argv, expected):
     seen = []
     assert run(Options, lambda one: seen.append(one) or 0, argv, prog="mammodet try") == 0
     assert (seen[0].dry_run, seen[0].lesion_size) == expected
+
+
+def test_a_wrapped_system_error_is_told_by_its_reason(capsys):
+    def fail(_):
+        raise OSError("With tag (7FE0,0010) got exception: No space left on device\nTraceback (most recent")
+
+    assert _run(["a", "--out", "x"], fail) == 2
+    shown = capsys.readouterr().err
+    assert "No space left on device" in shown and "Traceback" not in shown and shown.count("\n") == 1
 
 
 def test_help_shows_dashes(capsys):

@@ -8,12 +8,12 @@ import pytest
 
 from mammodet.tools.phantom import main
 
-SMALL = ["--height", "240", "--width", "200", "--spacing_mm", "0.8", "--workers", "1", "--progress", "false"]
+SMALL = ["--height", "240", "--width", "200", "--spacing-mm", "0.8", "--workers", "1", "--progress", "false"]
 
 
 def test_writes_the_set_and_tells_what_is_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "set"
-    arguments = [str(out), "--patients", "2", "--lesion_rate", "1", "--second_lesion_rate", "0", *SMALL]
+    arguments = [str(out), "--patients", "2", "--lesion-rate", "1", "--second-lesion-rate", "0", *SMALL]
     assert main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("8 images of 2 patients: ")
@@ -24,7 +24,7 @@ def test_writes_the_set_and_tells_what_is_in_it(tmp_path: Path, capsys: pytest.C
 
 
 def test_bad_value_is_one_line_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path / "set"), "--lesion_rate", "2", *SMALL]) == 2
+    assert main([str(tmp_path / "set"), "--lesion-rate", "2", *SMALL]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "lesion_rate" in error
