@@ -24,9 +24,12 @@ demo: setup
 	$(BIN)/mammodet train-det --config configs/demo.yaml --seed $(SEED) --out $(DEMO)/model \
 	  --train $(DEMO)/split/train.json --val $(DEMO)/split/val.json
 	$(BIN)/mammodet score $(DEMO)/split/test.json --model $(DEMO)/model/model.safetensors --out $(DEMO)/test
+	@echo "a folder of DICOM files of new patients, as they come from an archive:"
+	$(BIN)/mammodet phantom $(DEMO)/new --config configs/demo_phantom.yaml --seed 1000$(SEED) --patients 3
+	$(BIN)/mammodet score $(DEMO)/new/images --model $(DEMO)/model/model.safetensors --out $(DEMO)/scores
+	@echo "how good the detector is on the patients of the test set:"
 	$(BIN)/mammodet evaluate --ground-truth $(DEMO)/split/test.json --predictions $(DEMO)/test/predictions.json \
 	  --out $(DEMO)/report
-	$(BIN)/mammodet score $(DEMO)/phantom/images --model $(DEMO)/model/model.safetensors --out $(DEMO)/scores
 
 test: setup
 	$(BIN)/pytest

@@ -1,1 +1,1 @@
-"""Training recipes as YAML; see docs/training.md."""
+"""Training recipes as YAML; see docs/train.md."""

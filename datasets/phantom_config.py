@@ -38,8 +38,8 @@ class PhantomConfig:
     second_lesion_rate:
         Share of the breasts with a lesion that have a second one, of the same pathology.
     distractor_rate:
-        Share of breasts with a single coarse calcification, and as many with a calcified vessel; neither is
-        annotated.
+        Share of breasts with a single coarse calcification and, drawn apart, share of those with a calcified
+        vessel; neither is annotated.
     conspicuity:
         Factor on the contrast of the lesions: 1 is clearly seen by a human, 0.5 is subtle.
     noise:

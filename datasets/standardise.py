@@ -51,7 +51,7 @@ class Recipe:
         "percentile" its 0.1 and 99.9 percentiles, "full" the full scale of the stored bits or of the window.
         Pixels that the header calls padding do not count and become 0.
     spacing_mm:
-        Resample to square pixels of this size; None keeps the full resolution and resizes nothing.
+        Resample to square pixels of this size; null (None) keeps the full resolution and resizes nothing.
     assumed_spacing_mm:
         Pixel size of files that do not tell theirs, such as 0.2 for mini-MIAS.
     orient_left:

@@ -50,7 +50,7 @@ class Arguments:
         identify_by: which id of a DICOM file goes into the results; names and birth dates never do.
         allow_for_processing: take raw FOR PROCESSING images too.
         precision: fp32, bf16, or auto (bf16 where this machine is faster with it).
-        device: cpu, cuda, or auto.
+        device: cpu, cuda, mps, or auto.
     """
 
     paths: list[str]
@@ -167,7 +167,7 @@ def _outcomes(scorer: Scorer, cases: Sequence[Case], ledger: Ledger) -> Iterator
         outcome = ledger.get(key)
         if outcome is None:
             outcome = scorer.score(case)
-            if key:
+            if key and "rejected" not in outcome:  # what failed once, for want of memory perhaps, is tried again
                 ledger.record(key, outcome)
         yield outcome
 
@@ -317,6 +317,7 @@ def _print_summary(out: Path, arguments: Arguments, fusion: Fusion, rejected: in
     )
     if rejected:
         print(f"{rejected} files could not be read: {out / 'rejected.csv'}")
+        print("mammodet evaluate would count them as images in which nothing was found")
     print(f"results: {out / 'predictions.json'}, {out / 'images.csv'}, {out / 'breasts.csv'}")
     if arguments.overlays != "none":
         print(f"overlays: {out / 'overlays'}")

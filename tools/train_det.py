@@ -49,6 +49,7 @@ from mammodet.evaluation.detection_metrics import coco_metrics
 from mammodet.tools.command import INTERRUPTED, config_text, run, write_config
 
 MODEL_NAME = "model.safetensors"
+LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Arguments:
     Args:
         train: COCO file with the training images.
         out: folder for the model, checkpoints and curves.
-        val: COCO file with validation images; COCO mAP is measured on it after every epoch.
+        val: COCO file with validation images; COCO mAP is measured on it every val_every epochs.
         weights: where training starts: coco, imagenet, none, or a file (model, checkpoint or state dict).
         resume: go on from the last checkpoint in the folder.
         epochs: passes over the training images.
@@ -71,7 +72,7 @@ class Arguments:
         patience: stop when the monitored metric has not risen for this many validations; null means never.
         monitor: validation metric that chooses the best epoch.
         precision: fp32, bf16, or auto (bf16 where this machine is faster with it).
-        device: cpu, cuda, or auto.
+        device: cpu, cuda, mps, or auto.
         seed: of weights, order and augmentation.
         model: architecture and thresholds.
         recipe: how mammograms become pixels.
@@ -151,15 +152,23 @@ def train(arguments: Arguments) -> int:
         if error.errno == errno.ENOSPC:  # Lightning names its temporary file
             raise OSError(error.errno, error.strerror, str(best.dirpath)) from error
         raise
-    if trainer.interrupted:
-        print("interrupted; --resume goes on from the last finished epoch", file=sys.stderr)
+    except SystemExit:  # how Lightning ends after Ctrl-C
+        if not trainer.interrupted:
+            raise
+        print(f"\ninterrupted; {_how_to_go_on(out)}", file=sys.stderr)
         return INTERRUPTED
     _write_best(out / MODEL_NAME, best, module, arguments, train_coco)
     return 0
 
 
+def _how_to_go_on(out: Path) -> str:
+    if (out / LAST_CHECKPOINT).is_file():
+        return f"--config {out / 'config.yaml'} --resume goes on after the last finished epoch"
+    return "the first epoch was not finished, so the same command starts again"
+
+
 def _checkpoint_to_resume(out: Path, resume: bool) -> str | None:
-    last = out / "checkpoints" / "last.ckpt"
+    last = out / LAST_CHECKPOINT
     if resume and not last.is_file():
         raise InputError(
             "no checkpoint to go on from", file=last, field="--resume", remedy="start without --resume"
@@ -272,7 +281,6 @@ def _checkpoints(out: Path, arguments: Arguments, val: Coco | None) -> ModelChec
         filename="best",
         monitor=f"val/{arguments.monitor}" if val else None,
         mode="max",
-        save_last=True,
         enable_version_counter=False,
         save_on_train_epoch_end=val is None,
     )
@@ -282,7 +290,9 @@ def _trainer(arguments: Arguments, out: Path, best: ModelCheckpoint, val: Coco |
     device = choose_device(arguments.device)
     precision = choose_precision(arguments.precision, device)
     print(f"training on {device.type} in {precision}")
-    callbacks: list[Callback] = [best, TQDMProgressBar(), LearningRateMonitor("step"), EpochLine()]
+    # Apart from the best one, so that a killed run loses one epoch at most, however rarely it validates.
+    last = ModelCheckpoint(best.dirpath, save_top_k=0, save_last=True, save_on_train_epoch_end=True)
+    callbacks: list[Callback] = [best, last, TQDMProgressBar(), LearningRateMonitor("step"), EpochLine()]
     if arguments.patience is not None and val is not None:
         callbacks.append(EarlyStopping(f"val/{arguments.monitor}", mode="max", patience=arguments.patience))
     return lightning.Trainer(

@@ -1,7 +1,8 @@
 """Data sets to the COCO profile: one module per source format, and the table of them all.
 
 A converter is a module with ``SOURCE``, a ``base.Source``: what the data set is called, by which rule lesions
-get X"""
+get their category, how its films are listed, and what to cite. ``develop.md`` in docs shows how to add one.
+"""
 
 from __future__ import annotations
 
