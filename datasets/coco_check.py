@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mammodet.datasets.coco_records import CATEGORY_NAMES
+from mammodet.datasets.coco_records import CATEGORY_NAMES, ImageRecord
 from mammodet.datasets.coco_values import (
     ANNOTATION_KEYS,
     COCO_KEYS,
@@ -98,26 +98,34 @@ def check_coco(coco: Coco, *, profile: bool = True) -> list[Fault]:
     return check_content(content, coco.path, profile=profile)
 
 
-def check_files(coco: Coco, size_of: Callable[[Any], Size] | None = None) -> list[Fault]:
+def check_files(
+    coco: Coco,
+    size_of: Callable[[Any], Size] | None = None,
+    *,
+    progress: Callable[[Iterable[ImageRecord]], Iterable[ImageRecord]] = iter,
+) -> list[Fault]:
     """Return the images of ``coco`` that are not on disk or, with ``size_of``, are of another size there.
 
     ``size_of`` takes a path and returns (width, height), as ``mammogram.image_size`` does; what it raises as
-    InputError is a fault too.
+    InputError is a fault too. ``progress`` wraps the images as they are looked at, such as tqdm. Images need
+    an id and a file name only.
     """
     faults = []
-    for image in coco.images:
+    for image in progress(coco.images):
         path = coco.image_path(image)
         where = f"images[id={image['id']}].file_name"
-        if not path.is_file():
+        if not os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises on names too long)
             faults.append(Fault(str(coco.path), where, str(path), "no such image file"))
             continue
         try:
             size = None if size_of is None else size_of(path)
         except InputError as error:
-            faults.append(Fault(str(coco.path), where, str(path), error.problem))
+            reason = error.problem if error.field is None else f"{error.field}: {error.problem}"
+            faults.append(Fault(str(coco.path), where, str(path), reason))
             continue
-        if size is not None and size != (image["width"], image["height"]):
-            problem = f"is {size[0]} x {size[1]} on disk and {image['width']} x {image['height']} here"
+        claimed = (image.get("width"), image.get("height"))
+        if size is not None and size != claimed:
+            problem = f"is {size[0]} x {size[1]} on disk and {claimed[0]} x {claimed[1]} here"
             faults.append(Fault(str(coco.path), where, str(path), problem))
     return faults
 
@@ -197,10 +205,11 @@ def _check_images(images: Sequence[Any], profile: bool, add: Add) -> dict[int, S
         name = image.get("file_name")
         if not is_name(name):
             add(f"{where}.file_name", name, "is missing or no name")
-        elif name in names:
-            add(f"{where}.file_name", name, f"is the file of {names[name]} too")
         else:
-            names[name] = where
+            same = os.path.normpath(name)  # a.png and ./a.png are one file
+            if same in names:
+                add(f"{where}.file_name", name, f"is the file of {names[same]} too")
+            names.setdefault(same, where)
         width, height = image.get("width"), image.get("height")
         size = (width, height) if is_id(width) and is_id(height) and width > 0 and height > 0 else None
         if size is None:

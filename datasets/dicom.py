@@ -229,17 +229,22 @@ def _spacing(data: Dataset, notes: list[str]) -> tuple[tuple[float, float] | Non
 
 
 def _patient_id(data: Dataset, study: str, identify_by: IdentifyBy, notes: list[str]) -> str:
-    if identify_by == "uid":
-        return study
     patient = text(data, "PatientID")
+    if identify_by == "uid":
+        # Without a UID the study is called by its folder, and folders are often called by the patient.
+        return study if text(data, "StudyInstanceUID") else hash_id(study)
     if patient is None:
         notes.append("(0010,0020) Patient ID is empty: the study stands for the patient")
-        return study
+        patient = study
     return hash_id(patient) if identify_by == "hash" else patient
 
 
 def hash_id(identity: str) -> str:
-    """Return the first 16 hex digits of the SHA-256 of an id: the same id gives the same hash everywhere."""
+    """Return the first 16 hex digits of the SHA-256 of an id: the same id gives the same hash everywhere.
+
+    The hash is not salted: whoever can list the ids of a hospital can hash them all and look the patient up.
+    It keeps names out of sight; it is no anonymisation.
+    """
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 

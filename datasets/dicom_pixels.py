@@ -12,7 +12,7 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels import apply_modality_lut, pixel_array
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
-from mammodet.datasets.dicom import items, number, text
+from mammodet.datasets.dicom import element, items, number, text
 from mammodet.datasets.dicom_window import apply_voi
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.intensity import Meaning, Stored, present_values
@@ -107,11 +107,13 @@ def meaning_of(data: Dataset, stored: Stored, recipe: Recipe, path: Path) -> tup
 
 def _check_claims(data: Dataset, path: Path) -> None:
     rows, columns = number(data, "Rows"), number(data, "Columns")
-    if rows is None or columns is None or "PixelData" not in data:
+    if rows is None or columns is None or not element(data, "PixelData"):
         missing = "(7FE0,0010) Pixel Data" if rows and columns else "(0028,0010) Rows, (0028,0011) Columns"
         kind = text(data, "Modality") or "unknown"
         remedy = "it is no image, or it is cut off; leave it out or fetch it again"
-        raise InputError("is missing", file=path, field=missing, value=f"modality {kind}", remedy=remedy)
+        raise InputError(
+            "is missing or empty", file=path, field=missing, value=f"modality {kind}", remedy=remedy
+        )
     check_size(int(columns), int(rows), path)
     bits = int(number(data, "BitsAllocated") or 0)
     if bits not in {8, 16}:

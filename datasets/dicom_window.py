@@ -97,7 +97,7 @@ def _choose(windows: list[Window], tables: list[Table], choice: str | int, path:
     every: list[Voi] = [*tables, *windows] if choice == "lut" else [*windows, *tables]
     if choice in {"first", "lut"}:
         return every[0] if every else None
-    if isinstance(choice, int) or choice.isdigit():
+    if isinstance(choice, int) or choice.isdecimal():
         position = int(choice)
         if position < len(every):
             return every[position]

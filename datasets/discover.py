@@ -1,56 +1,109 @@
-"""Which files of a folder are mammograms worth opening."""
+"""Which files of a folder are mammograms worth opening, and what else lies there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mammodet.datasets.errors import InputError
+from mammodet.datasets.filetype import file_kind
 
 IMAGE_SUFFIXES = frozenset({".dcm", ".dicom", ".png", ".pgm", ".tif", ".tiff", ".jpg", ".jpeg"})
 
 
+@dataclass
+class Found:
+    """What a search came upon.
+
+    Parameters
+    ----------
+    images:
+        Files worth opening, each once, in the order of the paths that were searched.
+    skipped:
+        Everything else, with the reason: files of other kinds, empty files, folders that cannot be opened,
+        links that are not followed.
+    """
+
+    images: list[Path] = field(default_factory=list)
+    skipped: dict[Path, str] = field(default_factory=dict)
+
+
 def find_mammograms(paths: Sequence[Path]) -> list[Path]:
-    """Return the image files among ``paths``.
+    """Return the image files among ``paths``: ``search(paths).images``."""
+    return search(paths).images
+
+
+def search(paths: Sequence[Path]) -> Found:
+    """Return the image files among ``paths``, and what was skipped.
 
     Files are taken as given, whatever they are called. Folders are searched with their sub-folders, in sorted
-    order, for image suffixes (in any case) and for DICOM files without suffix; hidden files and DICOMDIR are
-    skipped. A file that is reached twice is returned once.
+    order, for files with an image suffix (in any case) and for files of any name whose first bytes are those
+    of an image; hidden files and DICOMDIR are left out. A file that is reached twice, also by another
+    spelling of its path or by a link, is returned once, as it was reached first.
 
     Raises
     ------
     InputError
-        When a path does not exist, or a folder holds no image file.
+        When a path does not exist, or a folder cannot be opened or holds no image file.
     """
-    found: dict[Path, None] = {}
+    found = Found()
+    known: dict[Path, Path] = {}  # the resolved path, and how it was first spelled
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(_images_in(path))
-            if not inside:
-                remedy = f"give a folder with DICOM files or images ({', '.join(sorted(IMAGE_SUFFIXES))})"
-                raise InputError("no mammograms in this folder", file=path, remedy=remedy)
-            found.update(dict.fromkeys(inside))
+            inside = search_folder(path)
+            found.skipped.update(inside.skipped)
         elif path.exists():
-            found[path] = None
+            inside = Found([path])
         else:
             raise InputError("no such file or folder", file=path, remedy="check the path")
-    if not found:
+        for image in inside.images:
+            first = known.setdefault(image.resolve(), image)
+            if first != image and image.is_symlink():
+                found.skipped[image] = f"is a link to {first}"
+    if not known:
         raise InputError("no file or folder was given", remedy="give at least one file or folder")
-    return list(found)
+    found.images = list(known.values())
+    return found
 
 
-def _images_in(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if hidden or path.name.upper() == "DICOMDIR" or not path.is_file():
-            continue
-        if path.suffix.lower() in IMAGE_SUFFIXES or _has_preamble(path):
-            yield path
+def search_folder(folder: Path) -> Found:
+    """Search one folder like ``search``, but keep every name of a file that several links lead to."""
+    found = Found()
+
+    def refused(error: OSError) -> None:
+        path, reason = Path(error.filename or folder), error.strerror or type(error).__name__
+        if path == folder:
+            raise InputError(f"cannot be opened: {reason}", file=folder, remedy="check its permissions")
+        found.skipped[path] = f"cannot be opened: {reason}"
+
+    for parent, folders, files in os.walk(folder, onerror=refused):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        links = [path for path in (Path(parent, name) for name in folders) if path.is_symlink()]
+        found.skipped.update(dict.fromkeys(links, "is a link to a folder, give that folder itself"))
+        for name in files:
+            if name.startswith(".") or name.upper() == "DICOMDIR":
+                continue
+            problem = _problem(Path(parent, name))
+            if problem is None:
+                found.images.append(Path(parent, name))
+            else:
+                found.skipped[Path(parent, name)] = problem
+    if not found.images:
+        remedy = f"give a folder with DICOM files or images ({', '.join(sorted(IMAGE_SUFFIXES))})"
+        raise InputError("no mammograms in this folder", file=folder, remedy=remedy)
+    return Found(sorted(found.images), dict(sorted(found.skipped.items())))
 
 
-def _has_preamble(path: Path) -> bool:
+def _problem(path: Path) -> str | None:
+    """Return why a file of a folder is not worth opening; None when it is."""
+    if not path.is_file():
+        return "is a broken link" if path.is_symlink() else "is no regular file"
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return None  # whatever it holds: a broken one is told by its reader
     try:
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+        file_kind(path)
+    except InputError as error:
+        return error.problem
+    return None

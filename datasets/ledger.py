@@ -29,20 +29,18 @@ class Ledger:
 
     def __init__(self, path: Path, fingerprint: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         try:
             self._connection = sqlite3.connect(path)
-            self._connection.execute("CREATE TABLE IF NOT EXISTS run (fingerprint TEXT NOT NULL)")
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS done (key TEXT PRIMARY KEY, result TEXT NOT NULL) WITHOUT ROWID"
-            )
-            row = self._connection.execute("SELECT fingerprint FROM run").fetchone()
-        except sqlite3.DatabaseError as error:
-            raise InputError(
-                f"is no ledger that can be used: {error}", file=path, remedy="give another --out"
-            ) from None
+        except sqlite3.Error as error:
+            raise self._unusable(error) from None
+        self._execute("CREATE TABLE IF NOT EXISTS run (fingerprint TEXT NOT NULL)")
+        self._execute(
+            "CREATE TABLE IF NOT EXISTS done (key TEXT PRIMARY KEY, result TEXT NOT NULL) WITHOUT ROWID"
+        )
+        row = self._execute("SELECT fingerprint FROM run")
         if row is None:
-            with self._connection:
-                self._connection.execute("INSERT INTO run VALUES (?)", (fingerprint,))
+            self._execute("INSERT INTO run VALUES (?)", fingerprint)
         elif row[0] != fingerprint:
             self._connection.close()
             raise InputError(
@@ -60,13 +58,28 @@ class Ledger:
 
     def get(self, key: str) -> Any | None:
         """Return the result recorded under ``key``, or None."""
-        row = self._connection.execute("SELECT result FROM done WHERE key = ?", (key,)).fetchone()
+        row = self._execute("SELECT result FROM done WHERE key = ?", key)
         return None if row is None else json.loads(row[0])
 
     def record(self, key: str, result: Any) -> None:
-        """Record a JSON-able result under ``key`` and commit it."""
-        with self._connection:
-            self._connection.execute("INSERT OR REPLACE INTO done VALUES (?, ?)", (key, json.dumps(result)))
+        """Record a JSON-able result under ``key`` and commit it; raises InputError when the disk is full."""
+        self._execute("INSERT OR REPLACE INTO done VALUES (?, ?)", key, json.dumps(result))
+
+    def _execute(self, statement: str, *values: str) -> Any:
+        """Run one statement, commit it, and return its first row."""
+        try:
+            with self._connection:
+                return self._connection.execute(statement, values).fetchone()
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: sqlite3.Error) -> InputError:
+        return InputError(
+            f"cannot be used: {error}",
+            file=self._path,
+            remedy="free space on the disk, end the other run that uses it, or give another --out",
+        )
 
 
 def file_key(path: Path) -> str:

@@ -93,8 +93,9 @@ def read_mammogram(
         Which window, inversion and scaling to use; the whole frame is read, ``standardise`` crops it.
     identify_by:
         What ``patient_id`` is: "patient-id" as it stands in the header, "hash" the first 16 hex digits of its
-        SHA-256, "uid" the study instance UID. An empty Patient ID falls back to the study. Files without a
-        header take ids from their name and folder.
+        SHA-256, "uid" the study instance UID. An empty Patient ID falls back to the study, which "hash"
+        hashes too. Files without a header take the id from their name or folder, and "hash" and, for want of
+        a UID, "uid" hash it. The hash is not salted: ids that can be listed can be guessed (``hash_id``).
 
     Raises
     ------
@@ -187,7 +188,7 @@ def _read_raster(path: Path, kind: RasterKind, recipe: Recipe, identify_by: Iden
         path=path,
         laterality=named.laterality,
         view=named.view,
-        patient_id=hash_id(patient) if identify_by == "hash" else patient,
+        patient_id=patient if identify_by == "patient-id" else hash_id(patient),
         study_id=folder,
         spacing_mm=spacing,
         spacing_source=source,

@@ -28,6 +28,7 @@ RasterKind = Literal["png", "pgm", "tiff", "jpeg"]
 MAX_PIXELS = 2**27
 
 _PGM_HEADER = re.compile(rb"P[25](?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)\s")
+_LONGEST_NUMBER = 9  # digits of a number in a PGM header
 _BITS = {"1": 1, "L": 8, "LA": 8, "P": 8, "PA": 8, "RGB": 8, "RGBA": 8, "RGBX": 8, "CMYK": 8, "YCbCr": 8}
 _BITS |= {"I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16, "I": 16}
 
@@ -160,10 +161,15 @@ def _pgm_header(head: bytes, path: Path) -> tuple[int, int, int, int]:
     match = _PGM_HEADER.match(head)
     if not match:
         raise InputError("has no complete PGM header", file=path, remedy="fetch the file again")
+    digits = max(map(len, match.groups()))
+    if digits > _LONGEST_NUMBER:
+        remedy = "the header is broken; fetch the file again"
+        raise InputError(f"has a number of {digits} digits", file=path, field="PGM header", remedy=remedy)
     width, height, highest = (int(group) for group in match.groups())
     check_size(width, height, path)
     if not 1 <= highest <= 65535:
-        raise InputError("must be 1 to 65535", file=path, field="PGM maxval", value=highest)
+        remedy = "save the image as 8- or 16-bit grey PNG"
+        raise InputError("must be 1 to 65535", file=path, field="PGM maxval", value=highest, remedy=remedy)
     return width, height, highest, match.end()
 
 
@@ -178,7 +184,7 @@ def _read_pgm(path: Path) -> Raster:
         coded = np.dtype(stored_type).newbyteorder(">")
         values = np.frombuffer(content, coded, min(found, width * height), start).astype(stored_type)
     else:
-        values = _plain_values(content[start:], path).astype(stored_type)
+        values = _plain_values(content[start:], highest, path).astype(stored_type)
     if values.size < width * height:
         raise InputError(
             f"is cut off: {values.size} of {width * height} pixels are there",
@@ -189,9 +195,14 @@ def _read_pgm(path: Path) -> Raster:
     return Raster(stored, highest, highest.bit_length())
 
 
-def _plain_values(text: bytes, path: Path) -> NDArray[np.int64]:
+def _plain_values(text: bytes, highest: int, path: Path) -> NDArray[np.int64]:
     try:
-        return np.array(re.sub(rb"#[^\n]*", b"", text).split(), dtype=np.int64)
-    except ValueError:
-        problem = "holds something else than numbers"
+        values = np.array(re.sub(rb"#[^\n]*", b"", text).split(), dtype=np.int64)
+    except (ValueError, OverflowError):
+        problem = "holds something else than numbers of 64 bits"
         raise InputError(problem, file=path, remedy="fetch the file again") from None
+    odd = values[(values < 0) | (values > highest)]
+    if odd.size:
+        problem = f"has a value that is not 0 to {highest}, its PGM maxval"
+        raise InputError(problem, file=path, value=int(odd[0]), remedy="fetch or export the file again")
+    return values

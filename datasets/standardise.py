@@ -7,6 +7,7 @@ everything that pixels went through. ``mammodet.datasets.mammogram`` follows the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
@@ -82,6 +83,9 @@ class Recipe:
             if value is not None and not 0.005 <= value <= 5:
                 remedy = "give the pixel size in mm, such as 0.1"
                 raise InputError("is no pixel size in mm", field=f"recipe.{name}", value=value, remedy=remedy)
+        if re.fullmatch(r"-\d+", str(self.voi)):
+            remedy = "windows are counted from 0; give a number from 0, an explanation, or first"
+            raise InputError("must not be negative", field="recipe.voi", value=self.voi, remedy=remedy)
         if self.crop_margin_px < 0:
             raise InputError("must not be negative", field="recipe.crop_margin_px", value=self.crop_margin_px)
 

@@ -61,7 +61,9 @@ class LesionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
 class ImageStatistics:
     """What the pixels that reach the detector are like, measured on training images.
 
-    ``spacing_mm`` is the effective (row, column) millimetres per pixel of each image whose file says it.
+    ``spacing_mm`` is the effective (row, column) millimetres per pixel of each image whose size is known;
+    ``lost_boxes`` of ``boxes`` lie outside the breast crop or are under a pixel there, so that nothing learns
+    them.
     """
 
     mean: float
@@ -69,6 +71,8 @@ class ImageStatistics:
     images: int
     largest: tuple[int, int]  # (width, height)
     spacing_mm: tuple[tuple[float, float], ...]
+    boxes: int
+    lost_boxes: int
 
 
 def load_standardised(coco: Coco, image: ImageRecord, recipe: Recipe) -> Standardised:
@@ -87,9 +91,12 @@ def load_standardised(coco: Coco, image: ImageRecord, recipe: Recipe) -> Standar
 
 
 def complete(mammogram: Mammogram, image: ImageRecord) -> Mammogram:
-    """Take pixel size and side from the COCO file where the image file, such as a PNG, does not say them."""
+    """Take pixel size and side from the COCO file where the image file, such as a PNG, does not say them.
+
+    What a data set says of its images goes before the recipe's general ``assumed_spacing_mm``.
+    """
     spacing = image.get("spacing_mm")
-    if mammogram.spacing_mm is None and spacing is not None:
+    if mammogram.spacing_source in {None, "given"} and spacing is not None:
         mammogram = replace(mammogram, spacing_mm=(spacing[0], spacing[1]), spacing_source="COCO file")
     if mammogram.laterality is None:
         mammogram = replace(mammogram, laterality=image.get("laterality"))
@@ -98,12 +105,17 @@ def complete(mammogram: Mammogram, image: ImageRecord) -> Mammogram:
 
 def boxes_in_frame(annotations: Iterable[AnnotationRecord], geometry: Geometry) -> tuple[Tensor, Tensor]:
     """Return training boxes float32 [N, 4] and labels int64 [N] in the model frame, clipped to it."""
-    used = [one for one in annotations if not one.get("ignore") and not one.get("iscrowd")]
+    used = training_annotations(annotations)
     boxes = geometry.boxes_to_model(to_xyxy([one["bbox"] for one in used]))
     boxes = np.clip(boxes, 0, [geometry.width, geometry.height] * 2)
     labels = np.array([one["category_id"] for one in used], dtype=np.int64)
     visible = (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
     return torch.from_numpy(boxes[visible].astype(np.float32)), torch.from_numpy(labels[visible])
+
+
+def training_annotations(annotations: Iterable[AnnotationRecord]) -> list[AnnotationRecord]:
+    """Return the annotations that are learned: no crowd regions and none with ``ignore: 1``."""
+    return [one for one in annotations if not one.get("ignore") and not one.get("iscrowd")]
 
 
 def collate(items: list[tuple[Tensor, dict[str, Any]]]) -> Batch:
@@ -120,9 +132,12 @@ def measure_images(coco: Coco, recipe: Recipe, limit: int = 100) -> ImageStatist
     step = max(1, -(-len(coco.images) // limit))
     chosen = coco.images[::step]
     means, squares, spacings = [], [], []
-    width = height = 0
+    width = height = boxes = lost = 0
     for image in chosen:
         prepared = load_standardised(coco, image, recipe)
+        own = training_annotations(coco.annotations_of[image["id"]])
+        boxes += len(own)
+        lost += len(own) - len(boxes_in_frame(own, prepared.geometry)[0])
         means.append(float(prepared.pixels.mean(dtype=np.float64)))
         squares.append(float(np.square(prepared.pixels, dtype=np.float64).mean()))
         height, width = (max(pair) for pair in zip((height, width), prepared.pixels.shape, strict=True))
@@ -132,4 +147,4 @@ def measure_images(coco: Coco, recipe: Recipe, limit: int = 100) -> ImageStatist
     std = max(sum(squares) / len(squares) - mean**2, 0.0) ** 0.5
     if std == 0:
         raise InputError("every pixel has the same value", file=coco.path, field="images")
-    return ImageStatistics(mean, std, len(chosen), (width, height), tuple(spacings))
+    return ImageStatistics(mean, std, len(chosen), (width, height), tuple(spacings), boxes, lost)

@@ -14,9 +14,10 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
 from mammodet.datasets.coco import clip_bbox, to_xywh
+from mammodet.datasets.errors import InputError
 from mammodet.datasets.geometry import Geometry
 from mammodet.datasets.mammogram import Mammogram
-from mammodet.datasets.standardise import standardise
+from mammodet.datasets.standardise import Standardised, standardise
 from mammodet.detection.model import build_detector, move, set_thresholds
 from mammodet.detection.model_file import ModelHeader, read_header, read_tensors
 from mammodet.detection.precision import choose_device, choose_precision
@@ -59,7 +60,14 @@ class Detector:
         """
         header = read_header(Path(path))
         model = build_detector(header.config)
-        model.load_state_dict(read_tensors(Path(path)))
+        try:
+            model.load_state_dict(read_tensors(Path(path)))
+        except RuntimeError as error:
+            raise InputError(
+                f"has tensors that do not fit its own header: {str(error).splitlines()[-1]}",
+                file=path,
+                remedy="give the model.safetensors that mammodet train-det wrote",
+            ) from None
         set_thresholds(model, score=score_threshold)
         where = choose_device(device)
         return cls(move(model.eval(), where), header, where, choose_precision(precision, where))
@@ -69,7 +77,10 @@ class Detector:
 
         ``mammogram`` must have been read with ``header.recipe``.
         """
-        prepared = standardise(mammogram, self.header.recipe)
+        return self.predict_standardised(standardise(mammogram, self.header.recipe), image_id)
+
+    def predict_standardised(self, prepared: Standardised, image_id: int) -> list[dict[str, Any]]:
+        """Return the lesions of a mammogram that ``header.recipe`` has standardised already."""
         return results_of(image_id, self.predict_pixels(prepared.pixels), prepared.geometry)
 
     def predict_pixels(self, pixels: NDArray[np.float32]) -> dict[str, Tensor]:

@@ -34,6 +34,8 @@ class DetectorConfig:
         backbone: ResNet under the feature pyramid.
         norm: normalisation of the backbone; "frozen" keeps the statistics of the loaded weights, "batch"
             learns them, "auto" takes "frozen" with pretrained weights and "batch" without.
+        frozen_eps: added to the variance by frozen normalisation; null means 0 with torchvision's COCO
+            weights, which were trained so, and 1e-5 otherwise.
         trainable_layers: how many ResNet stages are trained, counted from the last (0 to 5); null means 3
             with pretrained weights and 5 without, as torchvision does.
         fpn_channels: channels of every pyramid level.
@@ -50,6 +52,7 @@ class DetectorConfig:
 
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
     norm: Literal["auto", "frozen", "batch"] = "auto"
+    frozen_eps: float | None = None
     trainable_layers: int | None = None
     fpn_channels: int = 256
     anchor_sizes: tuple[int, int, int, int, int] = (32, 64, 128, 256, 512)
@@ -63,6 +66,15 @@ class DetectorConfig:
     image_std: float | None = None
 
     def __post_init__(self) -> None:
+        for name, choices in (("backbone", BACKBONES), ("norm", ("auto", *NORM_LAYERS))):
+            if getattr(self, name) not in choices:
+                remedy = f"choose one of {', '.join(choices)}"
+                raise InputError(
+                    "unknown choice", field=f"model.{name}", value=getattr(self, name), remedy=remedy
+                )
+        for name in ("fpn_channels", "rpn_proposals", "roi_batch", "max_detections"):
+            if getattr(self, name) < 1:
+                raise InputError("must be 1 or more", field=f"model.{name}", value=getattr(self, name))
         _check_unit("model.score_threshold", self.score_threshold)
         _check_unit("model.nms_threshold", self.nms_threshold)
         if self.trainable_layers is not None and not 0 <= self.trainable_layers <= PYRAMID_LEVELS:
@@ -139,6 +151,9 @@ def build_detector(config: DetectorConfig) -> FasterRCNN:
             box_detections_per_img=config.max_detections,
         )
     model.transform = FullResolutionTransform(config.image_mean, config.image_std)
+    for module in model.modules():
+        if isinstance(module, FrozenBatchNorm2d) and config.frozen_eps is not None:
+            module.eps = config.frozen_eps
     return model
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
@@ -47,6 +48,9 @@ def write_model(path: Path, tensors: Mapping[str, Tensor], header: ModelHeader) 
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
         save_file(plain, temporary, metadata={_KEY: json.dumps(content)})
+        mask = os.umask(0)  # there is no other way to ask for it
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)  # safetensors lets nobody but the owner read
 
 
 def is_model_file(path: Path) -> bool:

@@ -6,16 +6,32 @@ import time
 
 import torch
 
-PRECISIONS = ("auto", "fp32", "bf16")
+from mammodet.datasets.errors import InputError
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device called ``name``; "auto" takes CUDA, then Apple's MPS, then the CPU."""
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """Return the device called ``name``; "auto" takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises
+    ------
+    InputError
+        When ``name`` is no device or this machine has none of that name.
+    """
+    present = ["cpu"] + ["mps"] * torch.backends.mps.is_available()
+    present += [
+        "cuda",
+        *(f"cuda:{index}" for index in range(torch.cuda.device_count())),
+    ] * torch.cuda.is_available()
+    if name == "auto":
+        return torch.device(next(one for one in ("cuda", "mps", "cpu") if one in present))
+    if name not in present:
+        raise InputError(
+            "no such device here",
+            field="--device",
+            value=name,
+            remedy=f"choose auto or one of {', '.join(present)}",
+        )
+    return torch.device(name)
 
 
 def choose_precision(name: str, device: torch.device) -> str:

@@ -80,6 +80,7 @@ class DetectorModule(lightning.LightningModule):
         self.model = move(build_detector(config), torch.device("cpu"))
         self.evaluate = evaluate
         self.validation_score = validation_score
+        self.validated_step = -1  # the optimiser step of the last validation
         self._results: list[dict[str, Any]] = []
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -123,6 +124,7 @@ class DetectorModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Evaluate what was collected and restore the threshold."""
+        self.validated_step = self.trainer.global_step
         set_thresholds(self.model, score=self.config.score_threshold)
         if self.evaluate is not None and not self.trainer.sanity_checking:
             for name, value in self.evaluate(self._results).items():

@@ -48,6 +48,12 @@ def _remarks(evaluation: Evaluation) -> list[str]:
     for level in evaluation.levels.values():
         if level.roc.note:
             remarks.append(f"{level.title}: AUC {level.roc.note}")
+    everything, benign = evaluation.levels["lesion_all"], counts["lesions_missed_benign"]
+    if benign and everything.roc.auc is not None:
+        remarks.append(
+            f"warning: {everything.title}: {benign} missed benign lesions are perfect negatives, which can "
+            "raise the AUC"
+        )
     return ["", *remarks] if remarks else []
 
 

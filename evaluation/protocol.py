@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from mammodet.datasets.errors import InputError
 from mammodet.evaluation.fusion import SCORE_THRESHOLD, SUPPRESSION_IOU
 
+# Told wherever the AUC of all lesions is told.
+MISSED_BENIGN = (
+    "In the AUC of all lesions a missed benign lesion is a perfect negative: it counts as a wrong answer, "
+    "but has the malignancy score 0. This AUC therefore rewards a detector that misses benign lesions, and "
+    "can exceed that of the matched ones. Read it with the accuracy and the number of missed lesions."
+)
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -64,6 +71,7 @@ def statements(protocol: Protocol) -> dict[str, str]:
             "out. All: they count as missed, a wrong answer with malignancy score 0. False boxes beside the "
             "lesions do not enter here."
         ),
+        "lesion warning": MISSED_BENIGN,
         "ignored": (
             "Lesions with ignore or iscrowd are left out everywhere; in COCO AP, boxes that find them are "
             "neither right nor wrong."

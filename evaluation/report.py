@@ -18,7 +18,6 @@ from mammodet.evaluation.tables import csv_tables
 
 REPORT = "report.html"
 _TEMPLATE = Path(__file__).with_name("report.html")
-_MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 _FIGURES = {
     "roc": "ROC curves of the malignancy score",
     "confusion": "Confusion matrices, true against predicted",
@@ -26,12 +25,7 @@ _FIGURES = {
 _TABLES = ("coco", "image", "breast", "lesion", "images", "breasts", "lesions", "roc")
 
 
-def write_report(
-    evaluation: Evaluation,
-    out: Path,
-    inputs: Mapping[str, Any],
-    gallery: Mapping[str, Path] | None = None,
-) -> Path:
+def write_report(evaluation: Evaluation, out: Path, inputs: Mapping[str, Any]) -> Path:
     """Write ``metrics.json``, the CSV tables, the figures and ``report.html`` into ``out``.
 
     What an earlier evaluation left there under these names is removed first, so that the folder never mixes
@@ -41,8 +35,6 @@ def write_report(
     ----------
     inputs:
         What ``metrics.json`` and the report tell of the files, see ``metrics_document``.
-    gallery:
-        Caption -> PNG, JPEG or SVG file, embedded at the end of the page.
 
     Returns
     -------
@@ -62,17 +54,12 @@ def write_report(
             save_figure(figure, out / f"{name}.png")
             save_figure(figure, out / f"{name}.svg")
             figures[_FIGURES[name]] = out / f"{name}.svg"
-    write_text(out / REPORT, render(evaluation, inputs, figures, gallery or {}))
+    write_text(out / REPORT, render(evaluation, inputs, figures))
     return out / REPORT
 
 
-def render(
-    evaluation: Evaluation,
-    inputs: Mapping[str, Any],
-    figures: Mapping[str, Path],
-    gallery: Mapping[str, Path],
-) -> str:
-    """Return the HTML page; ``figures`` and ``gallery`` map captions to image files, which are embedded."""
+def render(evaluation: Evaluation, inputs: Mapping[str, Any], figures: Mapping[str, Path]) -> str:
+    """Return the HTML page; ``figures`` maps captions to SVG files, which are embedded."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -84,7 +71,6 @@ def render(
         versions=package_versions(),
         number_names=NUMBER_NAMES,
         figures={caption: _data_uri(path) for caption, path in figures.items()},
-        gallery={caption: _data_uri(path) for caption, path in gallery.items()},
     )
 
 
@@ -103,4 +89,4 @@ def number(value: float | None) -> str:
 
 def _data_uri(path: Path) -> str:
     content = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f"data:{_MEDIA_TYPES[path.suffix.lower()]};base64,{content}"
+    return f"data:image/svg+xml;base64,{content}"

@@ -147,7 +147,8 @@ def _case_counts(cases: Cases, results: Sequence[Mapping[str, Any]], protocol: P
     tally["breasts"] = len(cases.breasts)
     for truth in ("malignant", "benign"):
         tally[f"lesions_{truth}"] = sum(case.truth == truth for case in cases.lesions)
-    tally["lesions_missed"] = sum(case.predicted == MISSED for case in cases.lesions)
+    missed = Counter(case.truth for case in cases.lesions if case.predicted == MISSED)
+    tally |= {"lesions_missed": missed.total(), "lesions_missed_benign": missed["benign"]}
     return tally
 
 

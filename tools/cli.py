@@ -19,6 +19,7 @@ COMMANDS = {
     "train-det": ("train_det", "train a Faster R-CNN lesion detector"),
     "score": ("score", "score files, folders or a COCO file with a trained detector"),
     "evaluate": ("evaluate", "evaluate the predictions of any detector against a COCO file"),
+    "bench": ("bench", "measure the speed of this machine, beside stock torchvision"),
 }
 
 

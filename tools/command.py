@@ -55,7 +55,8 @@ def run(
     except ArgumentError as error:
         return _fail(prog, f"{_recipes(argv)}{_one_line(error)}; see {prog} --help")
     except InputError as error:
-        return _fail(prog, str(error))
+        # torch hands on an error of a loader's worker with the worker's traceback in front of its line.
+        return _fail(prog, str(error).rpartition("InputError: ")[2])
     except OSError as error:
         return _fail(prog, _os_error(error))
     except KeyboardInterrupt:

@@ -30,7 +30,7 @@ class Arguments:
     root:
         Folder of the data set.
     out:
-        COCO file to write; the arguments go beside it with the suffix .yaml.
+        COCO file to write, ending in .json; the arguments go beside it with the suffix .yaml.
     overlays:
         Folder for one PNG per image with its lesions drawn.
     list:
@@ -61,6 +61,9 @@ def list_sources() -> str:
 
 def convert_folder(arguments: Arguments) -> int:
     """Convert, draw what was asked for, and print what was read, used and dropped."""
+    if arguments.out.suffix.lower() != ".json":
+        remedy = f"call it {arguments.out.stem or 'coco'}.json"
+        raise InputError("must end in .json", field="--out", value=str(arguments.out), remedy=remedy)
     coco, audit = convert(load_source(arguments.source), arguments.root, arguments.out, progress=_bar)
     write_config(arguments, arguments.out.with_suffix(".yaml"))
     print("\n".join([*audit.lines(), *summary(coco), str(arguments.out)]))

@@ -4,35 +4,37 @@
     mammodet score test.json --model model.safetensors --out scores   # keeps the image ids of test.json
 
 OUT gets predictions.json (COCO results), images.json (the images that the ids mean, as COCO), images.csv,
-breasts.csv, rejected.csv (unreadable files with reasons), overlays/ and config.yaml. A run that was killed
-goes on where it was when it is started again with the same OUT.
+breasts.csv, rejected.csv (unreadable files with reasons), skipped.csv (files that are no images), overlays/ and
+config.yaml. A run that was killed goes on where it was when it is started again with the same OUT.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from tqdm import tqdm
 
-from mammodet.datasets.atomic import atomic_path, write_json
+from mammodet.datasets.atomic import write_json
 from mammodet.datasets.coco import Coco, ImageRecord, read_coco, write_coco
-from mammodet.datasets.discover import find_mammograms
+from mammodet.datasets.discover import search
 from mammodet.datasets.drawing import draw_boxes, write_png
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.ledger import Ledger, file_key
 from mammodet.datasets.mammogram import Mammogram, read_mammogram
+from mammodet.datasets.standardise import standardise
 from mammodet.detection.data import complete
 from mammodet.detection.inference import Detector
-from mammodet.evaluation.fusion import Fusion, fuse
+from mammodet.evaluation.fusion import Fusion, fuse, suppress_benign
 from mammodet.tools.command import BAD_INPUT, run, write_config
+from mammodet.tools.score_tables import BREAST_COLUMNS, IMAGE_COLUMNS, breast_rows, image_rows, write_csv
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Arguments:
             model's own (published: 0.3).
         min_score: boxes down to this score are written to predictions.json, for curves.
         overlays: which images to draw with their boxes.
-        identify_by: which id of a DICOM file goes into the results; names and birth dates never do.
+        identify_by: which id goes into the results; uid takes the hash where a file has none, and a hash hides
+            an id from readers but not from who can guess it. Names and birth dates never go in.
         allow_for_processing: take raw FOR PROCESSING images too.
         precision: fp32, bf16, or auto (bf16 where this machine is faster with it).
         device: cpu, cuda, mps, or auto.
@@ -100,19 +103,21 @@ class Scorer:
                 return {
                     "rejected": f"is {size} but the COCO file says {record['width']} x {record['height']}"
                 }
-            mammogram = complete(mammogram, record)
-            results = self.detector.predict(mammogram, case.image_id)
+            prepared = standardise(complete(mammogram, record), self.detector.header.recipe)
+            results = self.detector.predict_standardised(prepared, case.image_id)
         except InputError as error:
             return {"rejected": str(error)}
         except (MemoryError, torch.OutOfMemoryError) as error:
             return {"rejected": f"out of memory: {str(error).splitlines()[0] if str(error) else 'no detail'}"}
+        except Exception as error:  # one file must not end a batch of thousands
+            return {"rejected": f"unexpected {type(error).__name__}: {error}; please report this file"}
         self._draw(case, mammogram, results)
-        return {"image": record, "results": results, "notes": list(mammogram.notes)}
+        return {"image": record, "results": results, "notes": [*mammogram.notes, *prepared.notes]}
 
     def _draw(self, case: Case, mammogram: Mammogram, results: list[dict[str, Any]]) -> None:
-        shown = [one for one in results if one["score"] >= self.threshold]
+        shown = suppress_benign([one for one in results if one["score"] >= self.threshold])
         if self.arguments.overlays == "all" or (self.arguments.overlays == "found" and shown):
-            name = f"{case.image_id:05d}_{case.path.stem}.png"
+            name = f"{case.image_id:05d}_{case.path.stem[:100]}.png"
             write_png(Path(self.arguments.out, "overlays", name), draw_boxes(mammogram.pixels, [], shown))
 
 
@@ -136,16 +141,18 @@ def score(arguments: Arguments) -> int:
     threshold = arguments.score_threshold
     if threshold is None:
         threshold = detector.header.config.score_threshold
-    cases = _cases(arguments.paths)
+    cases, skipped = _cases(arguments.paths)
     out = Path(arguments.out)
     scorer = Scorer(detector, threshold, arguments)
     with Ledger(out / "ledger.sqlite", _fingerprint(arguments)) as ledger:
         write_config(arguments, out / "config.yaml")
         outcomes = list(_outcomes(scorer, cases, ledger))
+    write_csv(out / "skipped.csv", ["file", "reason"], skipped)
     return _write(out, arguments, threshold, list(zip(cases, outcomes, strict=True)))
 
 
-def _cases(paths: Sequence[str]) -> list[Case]:
+def _cases(paths: Sequence[str]) -> tuple[list[Case], list[dict[str, str]]]:
+    """Return what to score, and the rows of skipped.csv: files in the folders that are no images."""
     if any(path.endswith(".json") for path in paths):
         if len(paths) > 1:
             raise InputError(
@@ -156,18 +163,22 @@ def _cases(paths: Sequence[str]) -> list[Case]:
             raise InputError(
                 "has no images", file=paths[0], field="images", remedy="give a COCO file with images"
             )
-        return [Case(image["id"], coco.image_path(image), image) for image in coco.images]
-    files = find_mammograms([Path(path) for path in paths])
-    return [Case(number, path, None) for number, path in enumerate(files, start=1)]
+        return [Case(image["id"], coco.image_path(image), image) for image in coco.images], []
+    found = search([Path(path) for path in paths])
+    skipped = [{"file": str(path), "reason": reason} for path, reason in found.skipped.items()]
+    return [Case(number, path, None) for number, path in enumerate(found.images, start=1)], skipped
 
 
 def _outcomes(scorer: Scorer, cases: Sequence[Case], ledger: Ledger) -> Iterator[dict[str, Any]]:
     for case in tqdm(cases, unit="image", desc="scoring"):
-        key = f"{case.image_id} {file_key(case.path)}" if case.path.is_file() else ""
+        # With the record, since a corrected side or pixel size in the COCO file changes the result.
+        key = json.dumps([case.image_id, file_key(case.path), case.record]) if case.path.is_file() else ""
         outcome = ledger.get(key)
         if outcome is None:
             outcome = scorer.score(case)
-            if key and "rejected" not in outcome:  # what failed once, for want of memory perhaps, is tried again
+            if (
+                key and "rejected" not in outcome
+            ):  # what failed once, for want of memory perhaps, is tried again
                 ledger.record(key, outcome)
         yield outcome
 
@@ -175,7 +186,7 @@ def _outcomes(scorer: Scorer, cases: Sequence[Case], ledger: Ledger) -> Iterator
 def _fingerprint(arguments: Arguments) -> str:
     digest = hashlib.sha256(Path(arguments.model).read_bytes())
     options = {key: value for key, value in asdict(arguments).items() if key not in {"paths", "model", "out"}}
-    digest.update(json.dumps(options, sort_keys=True).encode())
+    digest.update(json.dumps([version("mammodet"), options], sort_keys=True).encode())
     return digest.hexdigest()
 
 
@@ -207,7 +218,7 @@ def _write(
 ) -> int:
     rejected = [(case, outcome["rejected"]) for case, outcome in scored if "rejected" in outcome]
     done = [(case, outcome) for case, outcome in scored if "rejected" not in outcome]
-    _write_csv(
+    write_csv(
         out / "rejected.csv",
         ["file", "reason"],
         [{"file": str(case.path), "reason": reason} for case, reason in rejected],
@@ -226,88 +237,10 @@ def _write(
     write_coco(coco, coco.path)
     write_json(out / "predictions.json", results, indent=None)
     notes = {case.image_id: "; ".join(outcome["notes"]) for case, outcome in done}
-    _write_csv(out / "images.csv", IMAGE_COLUMNS, _image_rows(coco, fusion, notes))
-    _write_csv(out / "breasts.csv", BREAST_COLUMNS, _breast_rows(coco, fusion))
+    write_csv(out / "images.csv", IMAGE_COLUMNS, image_rows(coco, fusion, notes))
+    write_csv(out / "breasts.csv", BREAST_COLUMNS, breast_rows(coco, fusion))
     _print_summary(out, arguments, fusion, len(rejected))
     return 0
-
-
-IMAGE_COLUMNS = [
-    "image_id",
-    "file",
-    "patient_id",
-    "study_id",
-    "breast_id",
-    "laterality",
-    "view",
-    "width",
-    "height",
-    "status",
-    "malignancy_score",
-    "boxes",
-    "notes",
-]
-BREAST_COLUMNS = [
-    "breast_id",
-    "patient_id",
-    "study_id",
-    "laterality",
-    "views",
-    "status",
-    "malignancy_score",
-    "boxes",
-]
-
-
-def _image_rows(coco: Coco, fusion: Fusion, notes: dict[int, str]) -> list[dict[str, Any]]:
-    rows = []
-    for image in coco.images:
-        verdict = fusion.images[image["id"]]
-        rows.append(
-            {
-                **{name: image.get(name) for name in ("patient_id", "study_id", "laterality", "view")},
-                "image_id": image["id"],
-                "file": str(coco.image_path(image)),
-                "breast_id": fusion.breast_of[image["id"]],
-                "width": image["width"],
-                "height": image["height"],
-                "status": _status(verdict.malignant, verdict.boxes),
-                "malignancy_score": round(verdict.score, 6),
-                "boxes": verdict.boxes,
-                "notes": notes[image["id"]],
-            }
-        )
-    return rows
-
-
-def _breast_rows(coco: Coco, fusion: Fusion) -> list[dict[str, Any]]:
-    first = {fusion.breast_of[image["id"]]: image for image in reversed(coco.images)}
-    rows = []
-    for breast, verdict in fusion.breasts.items():
-        rows.append(
-            {
-                **{name: first[breast].get(name) for name in ("patient_id", "study_id", "laterality")},
-                "breast_id": breast,
-                "views": verdict.views,
-                "status": _status(verdict.malignant, verdict.boxes),
-                "malignancy_score": round(verdict.score, 6),
-                "boxes": verdict.boxes,
-            }
-        )
-    return rows
-
-
-def _status(malignant: bool, boxes: int) -> str:
-    if malignant:
-        return "malignant"
-    return "benign" if boxes else "nothing found"
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _print_summary(out: Path, arguments: Arguments, fusion: Fusion, rejected: int) -> None:

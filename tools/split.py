@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mammodet.datasets.coco import CATEGORY_NAMES, LABELS, Coco, ImageRecord, read_coco, write_coco
+from mammodet.datasets.coco import CATEGORY_NAMES, LABELS, Coco, ImageRecord, read_coco, read_json, write_coco
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.splits import (
     folds_by_patient,
@@ -30,7 +30,8 @@ class Arguments:
     coco:
         COCO file to split.
     out:
-        Folder for train.json, val.json, test.json, or for fold0/train.json, fold0/val.json and so on.
+        Folder for train.json, val.json, test.json, or for fold0/train.json, fold0/val.json and so on. It may
+        hold parts of an earlier split only when this one replaces them all.
     fractions:
         Fraction of the patients by part; by default {train: 0.7, val: 0.1, test: 0.2}.
     folds:
@@ -64,6 +65,7 @@ def split(arguments: Arguments) -> int:
             raise InputError(
                 "the split would overwrite the file it is made from", file=part.path, remedy=remedy
             )
+    _check_stale(arguments.out, {part.path for part in parts})
     for part in parts:
         write_coco(part)
     write_config(arguments, arguments.out / "split.yaml")
@@ -103,6 +105,31 @@ def _split(coco: Coco, arguments: Arguments) -> dict[str, set[int]]:
             f"fold{number}/{name}": ids for number, fold in enumerate(folds) for name, ids in fold.items()
         }
     return split_by_patient(coco, arguments.fractions or FRACTIONS, arguments.seed)
+
+
+def _check_stale(out: Path, parts: Set[Path]) -> None:
+    """Refuse a folder where parts of an earlier split would stay, with patients of the new parts in them."""
+    stale = [path for path in sorted([*out.glob("*.json"), *out.glob("fold*/*.json")]) if path not in parts]
+    names = [name for name in (path.relative_to(out).as_posix() for path in stale) if _is_part(out, name)]
+    if names:
+        remedy = "remove them, or give another folder with --out"
+        raise InputError(
+            "holds parts of an earlier split that this one would not replace",
+            file=out,
+            value=", ".join(names),
+            remedy=remedy,
+        )
+
+
+def _is_part(out: Path, name: str) -> bool:
+    """Tell whether this tool wrote a file: it records in every part which part it is."""
+    try:
+        content = read_json(out / name)
+    except (InputError, OSError):
+        return False
+    info = content.get("info") if isinstance(content, dict) else None
+    how = info.get("split") if isinstance(info, dict) else None
+    return isinstance(how, dict) and how.get("part") == name.removesuffix(".json")
 
 
 def _part(coco: Coco, name: str, ids: set[int], arguments: Arguments) -> Coco:

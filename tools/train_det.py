@@ -4,8 +4,8 @@
     mammodet train-det --config configs/demo.yaml --train train.json --val val.json --out runs/demo
     mammodet train-det --config runs/first/config.yaml --resume
 
-OUT gets config.yaml (the full configuration), model.safetensors (the best epoch), checkpoints/, logs/
-(TensorBoard) and csv/ (the same curves as tables).
+OUT gets config.yaml (the full configuration), model.safetensors (the best validation so far), checkpoints/,
+logs/ (TensorBoard) and csv/ (the same curves as tables).
 """
 
 from __future__ import annotations
@@ -13,99 +13,35 @@ from __future__ import annotations
 import errno
 import logging
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import timedelta
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import mammodet.detection  # noqa: F401  # isort: skip  # names a torch that does not fit torchvision
 import lightning
 import torch
 import yaml
-from lightning.pytorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    LearningRateMonitor,
-    ModelCheckpoint,
-    TQDMProgressBar,
-)
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from mammodet.datasets.coco import Coco, read_coco
 from mammodet.datasets.errors import InputError
-from mammodet.datasets.standardise import Recipe
-from mammodet.detection.augment import AugmentConfig
-from mammodet.detection.data import Batch, ImageStatistics, LesionDataset, collate, measure_images
+from mammodet.detection.data import Batch, ImageStatistics, measure_images
 from mammodet.detection.model import DetectorConfig, parameter_count
-from mammodet.detection.model_file import ModelHeader, fingerprint, write_model
-from mammodet.detection.precision import choose_device, choose_precision
-from mammodet.detection.training import DetectorModule, OptimConfig
+from mammodet.detection.model_file import ModelHeader, fingerprint, is_model_file, read_header
+from mammodet.detection.training import DetectorModule
 from mammodet.detection.weights import copy_weights, is_pretrained, start_weights
 from mammodet.evaluation.detection_metrics import coco_metrics
 from mammodet.tools.command import INTERRUPTED, config_text, run, write_config
-
-MODEL_NAME = "model.safetensors"
-LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """Train a Faster R-CNN lesion detector at full resolution.
-
-    Args:
-        train: COCO file with the training images.
-        out: folder for the model, checkpoints and curves.
-        val: COCO file with validation images; COCO mAP is measured on it every val_every epochs.
-        weights: where training starts: coco, imagenet, none, or a file (model, checkpoint or state dict).
-        resume: go on from the last checkpoint in the folder.
-        epochs: passes over the training images.
-        max_steps: stop after this many optimiser steps; null means no limit.
-        max_minutes: stop after this many minutes; null means no limit.
-        batch_size: images per step.
-        accumulate: batches whose gradients are added up before a step.
-        workers: processes that read images.
-        val_every: epochs between validations.
-        patience: stop when the monitored metric has not risen for this many validations; null means never.
-        monitor: validation metric that chooses the best epoch.
-        precision: fp32, bf16, or auto (bf16 where this machine is faster with it).
-        device: cpu, cuda, mps, or auto.
-        seed: of weights, order and augmentation.
-        model: architecture and thresholds.
-        recipe: how mammograms become pixels.
-        augment: how training images are varied.
-        optim: optimiser and learning rate.
-    """
-
-    train: str
-    out: str
-    val: str | None = None
-    weights: str = "coco"
-    resume: bool = False
-    epochs: int = 50
-    max_steps: int | None = None
-    max_minutes: float | None = None
-    batch_size: int = 1
-    accumulate: int = 1
-    workers: int = 2
-    val_every: int = 1
-    patience: int | None = None
-    monitor: Literal["AP", "AP50"] = "AP50"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    device: str = "auto"
-    seed: int = 0
-    model: DetectorConfig = field(default_factory=DetectorConfig)
-    recipe: Recipe = field(default_factory=Recipe)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "val_every"):
-            if getattr(self, name) < 1:
-                raise InputError("must be 1 or more", field=f"--{name}", value=getattr(self, name))
+from mammodet.tools.training_arguments import Arguments
+from mammodet.tools.training_loop import (
+    LAST_CHECKPOINT,
+    MODEL_NAME,
+    build_loader,
+    build_trainer,
+    silence_advice,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -120,6 +56,7 @@ def train(arguments: Arguments) -> int:
     checkpoint = _checkpoint_to_resume(out, arguments.resume)
     train_coco, val_coco = _read_images(arguments.train), _read_images(arguments.val)
     assert train_coco is not None
+    _warn_of_leaks(train_coco, val_coco)
     # A resumed run has its own weights. They are read before the images are measured, which takes minutes.
     state = None if checkpoint else start_weights(arguments.weights, arguments.model.backbone)
     arguments = replace(arguments, model=_resolve(arguments, train_coco))
@@ -128,37 +65,49 @@ def train(arguments: Arguments) -> int:
     write_config(arguments, out / "config.yaml")
 
     lightning.seed_everything(arguments.seed, workers=True, verbose=False)
-    module = DetectorModule(
-        arguments.model,
-        arguments.optim,
-        evaluate=None if val_coco is None else partial(_validation_metrics, val_coco),
-    )
+    evaluate = None if val_coco is None else partial(_validation_metrics, val_coco)
+    module = DetectorModule(arguments.model, arguments.optim, evaluate=evaluate)
     if state is not None:
         copy_weights(module.model, state, arguments.weights)
     size = parameter_count(module.model) / 1e6
     print(f"{arguments.model.backbone} Faster R-CNN, {size:.1f} million parameters trained")
-    _silence_advice()
-    best = _checkpoints(out, arguments, val_coco)
-    trainer = _trainer(arguments, out, best, val_coco)
+    silence_advice()
+    trainer = build_trainer(arguments, out, _header(arguments, train_coco), validates=val_coco is not None)
+    validation = build_loader(val_coco, arguments)
+    if not _fit(trainer, module, build_loader(train_coco, arguments, training=True), validation, checkpoint):
+        print(f"\ninterrupted; {_how_to_go_on(out)}", file=sys.stderr)
+        return INTERRUPTED
+    if validation is not None and module.validated_step != trainer.global_step:
+        # A limit of time or steps came between two validations.
+        trainer.validate(module, validation, verbose=False)
+    _tell(out / MODEL_NAME)
+    return 0
+
+
+def _header(arguments: Arguments, coco: Coco) -> ModelHeader:
+    training = {"seed": arguments.seed, "start_weights": arguments.weights, "optim": asdict(arguments.optim)}
+    return ModelHeader(arguments.model, arguments.recipe, fingerprint(coco), training)
+
+
+def _fit(
+    trainer: lightning.Trainer,
+    module: DetectorModule,
+    training: DataLoader[Batch] | None,
+    validation: DataLoader[Batch] | None,
+    checkpoint: str | None,
+) -> bool:
+    """Train; False when the user stopped it."""
     try:
-        trainer.fit(
-            module,
-            _loader(train_coco, arguments, training=True),
-            _loader(val_coco, arguments),
-            ckpt_path=checkpoint,
-            weights_only=True,
-        )
+        trainer.fit(module, training, validation, ckpt_path=checkpoint, weights_only=True)
     except OSError as error:
         if error.errno == errno.ENOSPC:  # Lightning names its temporary file
-            raise OSError(error.errno, error.strerror, str(best.dirpath)) from error
+            raise OSError(error.errno, error.strerror, str(trainer.default_root_dir)) from error
         raise
     except SystemExit:  # how Lightning ends after Ctrl-C
         if not trainer.interrupted:
             raise
-        print(f"\ninterrupted; {_how_to_go_on(out)}", file=sys.stderr)
-        return INTERRUPTED
-    _write_best(out / MODEL_NAME, best, module, arguments, train_coco)
-    return 0
+        return False
+    return True
 
 
 def _how_to_go_on(out: Path) -> str:
@@ -224,11 +173,22 @@ def _read_images(path: str | None) -> Coco | None:
     return coco
 
 
+def _warn_of_leaks(train: Coco, val: Coco | None) -> None:
+    if val is not None:
+        patients = {image.get("patient_id") for image in train.images} - {None}
+        both = patients & {image.get("patient_id") for image in val.images}
+        if both:
+            line = f"{len(both)} patients are in --train and in --val; split by patient with mammodet split"
+            print(f"mammodet train-det: warning: {line}", file=sys.stderr)
+
+
 def _resolve(arguments: Arguments, coco: Coco) -> DetectorConfig:
     """Fill in what depends on data and weights, and say at which resolution training runs."""
     model = arguments.model
     measured = measure_images(coco, arguments.recipe)
     print(_resolution_line(measured))
+    if measured.lost_boxes:
+        print(f"{measured.lost_boxes} of their {measured.boxes} lesions lie outside the crop: not learned")
     pretrained = is_pretrained(arguments.weights)
     norm = model.norm if model.norm != "auto" else ("frozen" if pretrained else "batch")
     if norm == "frozen" and not pretrained:
@@ -242,10 +202,17 @@ def _resolve(arguments: Arguments, coco: Coco) -> DetectorConfig:
     return replace(
         model,
         norm=norm,
+        frozen_eps=_frozen_eps(arguments) if model.frozen_eps is None else model.frozen_eps,
         trainable_layers=layers if layers is not None else (3 if pretrained else 5),
         image_mean=measured.mean if model.image_mean is None else model.image_mean,
         image_std=measured.std if model.image_std is None else model.image_std,
     )
+
+
+def _frozen_eps(arguments: Arguments) -> float:
+    if is_model_file(Path(arguments.weights)):
+        return read_header(Path(arguments.weights)).config.frozen_eps or 0.0
+    return 0.0 if arguments.weights == "coco" else 1e-5
 
 
 def _resolution_line(measured: ImageStatistics) -> str:
@@ -262,104 +229,12 @@ def _validation_metrics(coco: Coco, results: list[dict[str, Any]]) -> Mapping[st
     return {name: metrics[name] or 0.0 for name in ("AP", "AP50")}
 
 
-def _loader(coco: Coco | None, arguments: Arguments, *, training: bool = False) -> DataLoader[Batch] | None:
-    if coco is None:
-        return None
-    return DataLoader(
-        LesionDataset(coco, arguments.recipe, arguments.augment if training else None),  # type: ignore[arg-type]
-        batch_size=arguments.batch_size,
-        shuffle=training,
-        num_workers=arguments.workers,
-        persistent_workers=arguments.workers > 0,
-        collate_fn=collate,
-    )
-
-
-def _checkpoints(out: Path, arguments: Arguments, val: Coco | None) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        dirpath=out / "checkpoints",
-        filename="best",
-        monitor=f"val/{arguments.monitor}" if val else None,
-        mode="max",
-        enable_version_counter=False,
-        save_on_train_epoch_end=val is None,
-    )
-
-
-def _trainer(arguments: Arguments, out: Path, best: ModelCheckpoint, val: Coco | None) -> lightning.Trainer:
-    device = choose_device(arguments.device)
-    precision = choose_precision(arguments.precision, device)
-    print(f"training on {device.type} in {precision}")
-    # Apart from the best one, so that a killed run loses one epoch at most, however rarely it validates.
-    last = ModelCheckpoint(best.dirpath, save_top_k=0, save_last=True, save_on_train_epoch_end=True)
-    callbacks: list[Callback] = [best, last, TQDMProgressBar(), LearningRateMonitor("step"), EpochLine()]
-    if arguments.patience is not None and val is not None:
-        callbacks.append(EarlyStopping(f"val/{arguments.monitor}", mode="max", patience=arguments.patience))
-    return lightning.Trainer(
-        accelerator={"cuda": "gpu"}.get(device.type, device.type),
-        devices=1,
-        precision="bf16-mixed" if precision == "bf16" else "32-true",
-        max_epochs=arguments.epochs,
-        max_steps=-1 if arguments.max_steps is None else arguments.max_steps,
-        max_time=None if arguments.max_minutes is None else timedelta(minutes=arguments.max_minutes),
-        accumulate_grad_batches=arguments.accumulate,
-        gradient_clip_val=arguments.optim.clip_norm or None,
-        check_val_every_n_epoch=arguments.val_every,
-        num_sanity_val_steps=0,
-        log_every_n_steps=5,
-        callbacks=callbacks,
-        # Versions are counted up, so that a resumed run does not delete the curves of the one before.
-        logger=[TensorBoardLogger(out, name="logs"), CSVLogger(out, name="csv")],
-        default_root_dir=out,
-        enable_model_summary=False,
-    )
-
-
-class EpochLine(Callback):
-    """Prints one line per validation, which stays in a log file when the progress bar does not."""
-
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Print epoch, step, loss and validation metrics."""
-        shown = {name: trainer.callback_metrics.get(name) for name in ("train/loss", "val/AP", "val/AP50")}
-        parts = [f"{name} {float(value):.3f}" for name, value in shown.items() if value is not None]
-        print(
-            f"\nepoch {trainer.current_epoch + 1}, step {trainer.global_step}: {', '.join(parts)}", flush=True
-        )
-
-
-def _silence_advice() -> None:
-    """Drop Lightning's advice that does not apply: loaders with few workers, no validation data, tips."""
-    for message in (
-        "does not have many workers",
-        "defined a `validation_step`",
-        "log_every_n_steps",
-        "LeafSpec",
-    ):
-        warnings.filterwarnings("ignore", f".*{message}.*")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-
-
-def _write_best(
-    path: Path, checkpoints: ModelCheckpoint, module: DetectorModule, arguments: Arguments, coco: Coco
-) -> None:
-    best = checkpoints.best_model_path if checkpoints.monitor else ""
-    training: dict[str, Any] = {
-        "seed": arguments.seed,
-        "start_weights": arguments.weights,
-        "optim": asdict(arguments.optim),
-    }
-    if best:
-        state = torch.load(best, map_location="cpu", weights_only=True)
-        tensors = {key.removeprefix("model."): value for key, value in state["state_dict"].items()}
-        training |= {"epoch": state["epoch"] + 1, "step": state["global_step"]}
-        training |= {f"val_{arguments.monitor}": float(checkpoints.best_model_score or 0)}
-    else:
-        tensors = module.model.state_dict()
-        training |= {"epoch": module.current_epoch, "step": module.global_step}
-    write_model(path, tensors, ModelHeader(arguments.model, arguments.recipe, fingerprint(coco), training))
-    what = f"epoch {training['epoch']}, step {training['step']}"
-    score = f", validation {arguments.monitor} {training[f'val_{arguments.monitor}']:.3f}" if best else ""
-    print(f"model of {what}{score}: {path}")
+def _tell(path: Path) -> None:
+    training = read_header(path).training
+    scores = [
+        f", {name.replace('_', ' ')} {training[name]:.3f}" for name in training if name.startswith("val_")
+    ]
+    print(f"model of step {training['step']}{''.join(scores)}: {path}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from mammodet.datasets.coco import (
     CATEGORY_NAMES,
@@ -24,7 +24,9 @@ from mammodet.datasets.converters.shapes import Shape
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.mammogram import image_size
 
-Item = TypeVar("Item")
+_TEXTS = frozenset(
+    {".csv", ".htm", ".html", ".json", ".md", ".pdf", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml"}
+)
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,11 @@ def convert(
     ------
     InputError
         When the annotations are missing or malformed, a mask is of another size than its image, or no image
-        could be read. Images that are missing or unreadable are dropped and told in the audit.
+        could be used. Images that are missing, or whose header cannot be read, are dropped and told in the
+        audit; the pixels are not read (``mammodet check --files read`` does).
     """
     files, audit = ImageFiles(root), Audit()
+    _note_skipped(files, audit)
     images: list[ImageRecord] = []
     annotations: list[AnnotationRecord] = []
     for film in progress(source.films(files, audit)):
@@ -127,6 +131,13 @@ def convert(
     coco = Coco(images, annotations, out, info=_info(source, audit))
     write_coco(coco)
     return coco, audit
+
+
+def _note_skipped(files: ImageFiles, audit: Audit) -> None:
+    """Tell what lies in the folder and cannot be read, but for the tables and texts of every data set."""
+    for path, reason in files.skipped.items():
+        if path.suffix.lower() not in _TEXTS:
+            audit.note(f"not read: {reason}", files.name(path))
 
 
 def _readable(film: Film, files: ImageFiles, audit: Audit) -> tuple[Path, tuple[int, int]] | None:

@@ -6,12 +6,12 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
-from mammodet.datasets.discover import find_mammograms
+from mammodet.datasets.discover import search_folder
 from mammodet.datasets.errors import InputError
 
 
 class ImageFiles:
-    """The image files below ``root``, hidden ones left out, and which of them were used.
+    """The image files below ``root``, hidden ones left out, what was ``skipped``, and which files were used.
 
     Raises InputError when ``root`` is no folder or holds no image file.
     """
@@ -21,7 +21,8 @@ class ImageFiles:
             problem = "is no folder" if root.exists() else "no such folder"
             raise InputError(problem, file=root, remedy="give the folder of the data set")
         self.root = root
-        self.paths = find_mammograms([root])
+        found = search_folder(root)  # annotations may call one file by the names of several links
+        self.paths, self.skipped = found.images, found.skipped
         self._used: set[Path] = set()
         self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
         for path in self.paths:

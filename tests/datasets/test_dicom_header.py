@@ -11,6 +11,7 @@ import pydicom
 import pytest
 from pydicom import Dataset
 
+from mammodet.datasets.dicom import hash_id
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.mammogram import read_mammogram
 from mammodet.datasets.standardise import Recipe
@@ -90,10 +91,17 @@ def test_ids_are_those_that_were_chosen(make_dicom: Any) -> None:
     assert hashed == read_mammogram(make_dicom(name="b.dcm"), identify_by="hash").patient_id
     assert "P7" not in hashed
     assert len(hashed) == 16
-    for choice in ("patient-id", "hash"):
+    for choice, expected in (("patient-id", "1.2.3"), ("hash", hash_id("1.2.3")), ("uid", "1.2.3")):
         empty = read_mammogram(make_dicom(PatientID=""), identify_by=choice)
-        assert empty.patient_id == "1.2.3"
-        assert any("Patient ID" in note for note in empty.notes)
+        assert empty.patient_id == expected
+        assert any("Patient ID" in note for note in empty.notes) == (choice != "uid")
+
+
+def test_a_folder_called_by_the_patient_is_hashed(make_dicom: Any) -> None:
+    path = make_dicom(PatientID=None, StudyInstanceUID=None)
+    assert read_mammogram(path).patient_id == path.parent.name
+    for choice in ("hash", "uid"):
+        assert read_mammogram(path, identify_by=choice).patient_id == hash_id(path.parent.name)
 
 
 def test_nothing_of_the_person_leaves_the_reader(make_dicom: Any) -> None:
@@ -109,6 +117,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "terabytes": ({"Rows": 65535, "Columns": 65535}, "more pixels"),
     "too large": ({"Rows": 9000, "Columns": 9000}, "15360 of 162000000 bytes"),
     "no pixels": ({"PixelData": None}, "Pixel Data"),
+    "empty pixels": ({"PixelData": b""}, "Pixel Data: is missing or empty"),
     "no rows": ({"Rows": None}, "Rows"),
     "deep": ({"BitsAllocated": 32}, "Bits Allocated"),
 }

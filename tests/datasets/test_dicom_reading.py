@@ -278,3 +278,8 @@ def test_a_real_ge_file(shared_data: Path) -> None:
     assert mammogram.pixels[:, :200].max() == 0
     for voi in ("HARDER", "SOFTER", 2, "lut", "none"):
         assert read_mammogram(path, Recipe(voi=voi)).pixels.shape == (3062, 2394)
+
+
+def test_a_digit_that_counts_nothing_is_no_window(make_dicom: Any) -> None:
+    with pytest.raises(InputError, match="not this one"):
+        read_mammogram(make_dicom(), Recipe(voi="\u00b2"))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from mammodet.datasets.discover import find_mammograms
+from mammodet.datasets.discover import find_mammograms, search
 from mammodet.datasets.errors import InputError
 
 
@@ -62,3 +63,66 @@ def test_real_films_are_found(shared_data: Path) -> None:
     found = find_mammograms([shared_data / "mini-mias"])
     assert len(found) == 118
     assert {path.suffix for path in found} == {".pgm"}
+
+
+def test_one_folder_in_two_spellings_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _touch(tmp_path / "exams" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    spelled = Path("exams", "a.png")
+    assert find_mammograms([Path("exams"), tmp_path / "exams", spelled, Path("exams", "..", spelled)]) == [
+        spelled
+    ]
+
+
+def test_images_are_told_by_their_content(tmp_path: Path) -> None:
+    headless = b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100"  # a DICOM element, no preamble
+    wanted = [
+        _touch(tmp_path / "1.2.840.7", headless),
+        _touch(tmp_path / "IM2", headless),
+        _touch(tmp_path / "film", b"P5 2 2 255\n1234"),
+    ]
+    assert find_mammograms([tmp_path]) == wanted
+
+
+def test_what_is_skipped_is_told_with_its_reason(tmp_path: Path) -> None:
+    image = _touch(tmp_path / "a.png")
+    _touch(tmp_path / "b.bmp", b"BM123456")
+    _touch(tmp_path / "sub" / "IM1", b"")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "twice.png").symlink_to(image)
+    (tmp_path / "again").symlink_to(tmp_path / "sub")
+    _touch(tmp_path / ".hidden")
+    found = search([tmp_path])
+    assert found.images == [image]
+    assert {path.relative_to(tmp_path).as_posix(): reason for path, reason in found.skipped.items()} == {
+        "b.bmp": "is no DICOM, PNG, PGM, TIFF or JPEG file",
+        "sub/IM1": "is empty (0 bytes)",
+        "gone.png": "is a broken link",
+        "twice.png": f"is a link to {image}",
+        "again": "is a link to a folder, give that folder itself",
+    }
+
+
+@pytest.fixture
+def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder that the system refuses to list (root may list any, so the refusal is made here)."""
+    folder = tmp_path / "locked"
+    _touch(folder / "b.png")
+    scandir = os.scandir
+
+    def refuse(path: str | os.PathLike[str]) -> object:
+        if Path(path) == folder:
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    return folder
+
+
+def test_a_folder_that_cannot_be_opened_is_told(tmp_path: Path, locked: Path) -> None:
+    image = _touch(tmp_path / "a.png")
+    found = search([tmp_path])
+    assert found.images == [image]
+    assert found.skipped == {locked: "cannot be opened: Permission denied"}
+    with pytest.raises(InputError, match="cannot be opened: Permission denied"):
+        find_mammograms([locked])

@@ -142,6 +142,7 @@ def test_hashed_ids_tell_no_name(tmp_path: Path) -> None:
     hashed = read_mammogram(path, identify_by="hash").patient_id
     assert len(hashed) == 16
     assert int(hashed, 16)
+    assert read_mammogram(path, identify_by="uid").patient_id == hashed  # there is no UID to take
 
 
 @pytest.mark.parametrize(
@@ -202,6 +203,11 @@ BROKEN = {
     "large.png": (_png_that_claims(12000, 12000), "more pixels"),
     "none.pgm": (b"P5 0 5 255\n", "no pixels"),
     "words.pgm": (b"P2 2 2 255\n1 2 three 4", "numbers"),
+    "giant.pgm": (b"P2 2 2 255\n1 2 3 " + b"9" * 30, "numbers of 64 bits"),
+    "endless.pgm": (b"P2 2 2 255\n1 2 3 " + b"9" * 5000, "numbers of 64 bits"),
+    "negative.pgm": (b"P2 2 2 255\n1 -1 3 4", r"not 0 to 255, its PGM maxval \(found -1\)"),
+    "beyond.pgm": (b"P2 2 2 255\n1 256 3 4", r"not 0 to 255, its PGM maxval \(found 256\)"),
+    "digits.pgm": (b"P5 " + b"9" * 5000 + b" 4 255\n" + bytes(64), "PGM header: has a number of 5000 digits"),
     "photo.dcm": (cv2.imencode(".jpg", NOISE)[1].tobytes(), r"is a JPEG file, not DICOM; rename it to \.jpg"),
 }
 

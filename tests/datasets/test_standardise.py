@@ -190,3 +190,10 @@ def test_a_recipe_survives_json() -> None:
 def test_broken_recipes_are_refused(broken: dict[str, object]) -> None:
     with pytest.raises(InputError, match="recipe"):
         Recipe.from_dict(broken)
+
+
+@pytest.mark.parametrize("voi", [-1, "-1"])
+def test_windows_are_counted_from_0(voi: int | str) -> None:
+    with pytest.raises(InputError, match=r"recipe\.voi: must not be negative"):
+        Recipe(voi=voi)
+    assert Recipe(voi=0).voi == 0

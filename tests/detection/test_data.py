@@ -68,6 +68,20 @@ def test_statistics_are_those_of_the_cropped_pixels(coco):
     assert measured.largest == (max(one.shape[2] for one in pixels), max(one.shape[1] for one in pixels))
 
 
+def test_lesions_that_the_crop_loses_are_counted(coco):
+    assert (measure_images(coco, RECIPE).boxes, measure_images(coco, RECIPE).lost_boxes) == (2, 0)
+    coco.annotations[0]["bbox"] = [110.0, 2.0, 8.0, 8.0]  # in the air
+    assert measure_images(coco, RECIPE).lost_boxes == 1
+
+
+@pytest.mark.parametrize(("said", "used"), [(None, 0.2), ([0.5, 0.5], 0.5)])
+def test_the_data_set_knows_the_pixel_size_better_than_the_recipe(coco, said, used):
+    for image in coco.images:
+        image["spacing_mm"] = said
+    measured = measure_images(coco, Recipe(assumed_spacing_mm=0.2))
+    assert set(measured.spacing_mm) == {(used, used)}
+
+
 def test_an_image_of_another_size_than_stated_is_refused(coco):
     coco.images[0]["width"] = 121
     with pytest.raises(InputError, match=r"1\.png.*120 x 160.*121 x 160"):

@@ -75,5 +75,27 @@ def test_the_score_threshold_of_the_model_holds_unless_another_is_given(model_pa
 def test_precision_is_chosen_only_when_asked():
     cpu = torch.device("cpu")
     assert choose_precision("fp32", cpu) == "fp32" and choose_precision("bf16", cpu) == "bf16"
-    assert choose_precision("auto", cpu) in {"fp32", "bf16"}
     assert choose_device("cpu") == cpu
+
+
+def test_auto_takes_bf16_only_where_it_is_faster(monkeypatch):
+    seconds = {torch.float32: 1.0, torch.bfloat16: 0.2}
+    monkeypatch.setattr("mammodet.detection.precision._product_seconds", seconds.__getitem__)
+    assert choose_precision("auto", torch.device("cpu")) == "bf16"
+    seconds[torch.bfloat16] = 3.0
+    assert choose_precision("auto", torch.device("cpu")) == "fp32"
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "meta"])
+def test_a_device_that_is_not_there_is_named(name):
+    with pytest.raises(InputError, match="--device"):
+        choose_device(name)
+
+
+def test_tensors_that_do_not_fit_their_header_are_named(model_path, small_config):
+    from dataclasses import replace
+
+    other = replace(small_config, fpn_channels=32)
+    write_model(model_path, build_detector(small_config).state_dict(), ModelHeader(other, Recipe(), "none"))
+    with pytest.raises(InputError, match=r"model\.safetensors: has tensors that do not fit"):
+        Detector.load(model_path, device="cpu")

@@ -55,6 +55,13 @@ def test_boxes_come_back_in_the_frame_of_the_image_given():
     assert set(output["labels"].tolist()) <= {1, 2}
 
 
+def test_frozen_normalisation_has_the_epsilon_of_its_weights():
+    config = DetectorConfig(
+        "resnet18", norm="frozen", frozen_eps=0.0, fpn_channels=32, image_mean=0, image_std=1
+    )
+    assert build_detector(config).backbone.body.layer1[0].bn1.eps == 0.0
+
+
 def test_published_thresholds_are_the_defaults():
     heads = build_detector(DetectorConfig("resnet18", norm="batch", image_mean=0, image_std=1)).roi_heads
     assert (heads.score_thresh, heads.nms_thresh, heads.detections_per_img) == (0.3, 0.3, 250)
@@ -79,6 +86,10 @@ def test_trainable_layers_counts_from_the_last_stage(layers, trained):
         ({"trainable_layers": 6}, "trainable_layers"),
         ({"anchor_sizes": (0, 1, 2, 3, 4)}, "anchor"),
         ({"image_std": 0.0}, "image_std"),
+        ({"backbone": "vgg16"}, "model.backbone"),
+        ({"norm": "none"}, "model.norm"),
+        ({"fpn_channels": 0}, "fpn_channels"),
+        ({"max_detections": -1}, "max_detections"),
     ],
 )
 def test_impossible_options_are_named(options, field):

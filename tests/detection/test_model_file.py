@@ -32,6 +32,13 @@ def test_header_and_tensors_survive_the_round_trip(tmp_path):
         torch.testing.assert_close(read[name], tensor)
 
 
+def test_others_may_read_the_file(tmp_path):
+    (tmp_path / "beside.txt").write_text("")
+    write_model(tmp_path / "model.safetensors", {"a": torch.zeros(1)}, HEADER)
+    modes = {path.name: path.stat().st_mode for path in tmp_path.iterdir()}
+    assert modes["model.safetensors"] == modes["beside.txt"]
+
+
 def _rewrite(path, change):
     write_model(path, {"a": torch.zeros(1)}, HEADER)
     import safetensors

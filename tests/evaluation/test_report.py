@@ -11,6 +11,7 @@ import pytest
 
 from mammodet.datasets.coco import Coco
 from mammodet.evaluation.figures import confusion_figure, roc_figure, save_figure
+from mammodet.evaluation.overview import overview
 from mammodet.evaluation.protocol import Protocol
 from mammodet.evaluation.report import render, write_report
 from mammodet.evaluation.summary import evaluate
@@ -107,18 +108,45 @@ def test_the_page_is_whole_and_reaches_for_nothing_outside(tmp_path):
 
 def test_names_from_files_are_escaped(tmp_path):
     evaluation = study(["normal"], [{"id": 1, "name": "<script>alert(1)</script>"}])
-    page = render(evaluation, INPUTS, {}, {})
+    page = render(evaluation, INPUTS, {})
     assert "<script>" not in page
     assert "&lt;script&gt;alert(1)" in page
 
 
-def test_a_gallery_is_embedded(tmp_path):
-    picture = tmp_path / "overlay.png"
-    save_figure(confusion_figure(study().levels), picture)
-    report = write_report(study(), tmp_path / "out", INPUTS, {"Image 1 <CC>": picture})
-    page = report.read_text(encoding="utf-8")
-    assert "data:image/png;base64," in page
-    assert "Image 1 &lt;CC&gt;" in page
+def missing(truth):
+    """One lesion of this truth is missed; a benign one scores higher than the malignant one."""
+    images = [
+        {"id": number, "file_name": f"{number}.png", "width": 500, "height": 500} for number in (1, 2, 3)
+    ]
+    lesions = [
+        {"id": number, "image_id": number, "category_id": category, "bbox": [10, 10, 50, 60]}
+        for number, category in ((1, 1), (2, 2), (3, 1 if truth == "benign" else 2))
+    ]
+    results = [
+        {"image_id": number, "category_id": 2, "bbox": [10, 10, 50, 60], "score": score}
+        for number, score in ((1, 0.8), (2, 0.5))
+    ]
+    return evaluate(Coco(images, lesions, Path("gt.json")), results, Protocol())
+
+
+def test_missed_benign_lesions_raise_the_auc_and_a_warning_says_so():
+    evaluation = missing("benign")
+    assert evaluation.counts["lesions_missed_benign"] == evaluation.counts["lesions_missed"] == 1
+    assert evaluation.levels["lesion_published"].roc.auc == 0
+    assert evaluation.levels["lesion_all"].roc.auc == 0.5
+    page = render(evaluation, INPUTS, {})
+    assert re.search(r"class=\"note\">1 of the missed lesions are benign\. .*perfect negative", page)
+    assert page.index("of the missed lesions are benign") < page.index("Detection (COCO)")
+    warnings = [line for line in overview(evaluation) if line.startswith("warning")]
+    assert len(warnings) == 1 and "Lesions, all: 1 missed benign" in warnings[0]
+
+
+def test_missed_malignant_lesions_raise_no_warning():
+    evaluation = missing("malignant")
+    assert evaluation.counts["lesions_missed"] == 1
+    assert evaluation.counts["lesions_missed_benign"] == 0
+    assert "of the missed lesions are benign" not in render(evaluation, INPUTS, {})
+    assert not any(line.startswith("warning") for line in overview(evaluation))
 
 
 def test_nothing_of_an_earlier_evaluation_stays(tmp_path):
@@ -135,6 +163,6 @@ def test_files_of_somebody_else_stay(tmp_path):
 
 @pytest.mark.parametrize("labels", [["normal", "normal"], ["malignant"], ["benign", "benign"]])
 def test_one_class_only_gives_a_page_that_says_so(labels):
-    page = render(study(labels), INPUTS, {}, {})
+    page = render(study(labels), INPUTS, {})
     assert "needs both classes" in page
     assert not re.search(r"\bnan\b", page, re.IGNORECASE)

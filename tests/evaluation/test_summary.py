@@ -121,6 +121,7 @@ def test_what_is_left_out_is_counted(screening):
         "lesions_benign": 2,
         "lesions_ignored": 2,
         "lesions_missed": 1,
+        "lesions_missed_benign": 1,
         "predictions": 6,
         "predictions_above_threshold": 5,
         "predictions_suppressed": 0,
@@ -180,6 +181,7 @@ def test_the_metrics_document_is_json_and_tells_its_protocol(screening):
     assert document["schema"] == "mammodet.metrics/1"
     assert document["protocol"]["score_threshold"] == 0.3
     assert "at least 0.3" in document["protocol"]["rules"]["boxes"]
+    assert "perfect negative" in document["protocol"]["rules"]["lesion warning"]
     assert document["inputs"] == inputs
     assert {"mammodet", "pycocotools", "scikit-learn"} <= set(document["versions"])
     assert document["lesion_all"]["confusion"] == {

@@ -63,6 +63,15 @@ def test_an_image_that_cannot_be_drawn_is_told_and_left_out(
     assert [path.name for path in overlays.iterdir()] == ["00002_0_R-CC.png"]
 
 
+@pytest.mark.parametrize("name", ["c.yaml", "c.yml", "c", ".json"])
+def test_the_arguments_never_overwrite_the_data_set(
+    tmp_path: Path, masks: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["mask-folders", str(masks), "--out", str(tmp_path / "out" / name)]) == 2
+    assert "--out: must end in .json" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("source", ["mini-mias", "mask-folders", "seed-csv", "nope"])
 def test_an_empty_folder_is_one_line_and_exit_2(
     tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]

@@ -43,6 +43,7 @@ def test_a_folder_is_scored_and_unreadable_files_are_named(
     assert {Path(row["file"]).name for row in rejected} == {"empty.dcm", "cut.dcm", "photo.dcm", "cut.png"}
     assert all(row["reason"] and "\n" not in row["reason"] for row in rejected)
     assert "4 files could not be read" in capsys.readouterr().out
+    assert "notes.txt" in {Path(row["file"]).name for row in _rows(out / "skipped.csv")}
     coco = read_coco(out / "images.json")
     assert sorted(coco.image_path(image).resolve() for image in coco.images) == good
     assert read_results(out / "predictions.json", coco)
@@ -80,21 +81,21 @@ def test_a_killed_run_goes_on_without_scoring_again(
         "--min-score",
         0,
     ]
-    real, calls = score.Detector.predict, []
+    real, calls = score.Detector.predict_standardised, []
 
-    def killed(self, mammogram, image_id):
+    def killed(self, prepared, image_id):
         if image_id == 4:
             raise KeyboardInterrupt
-        return real(self, mammogram, image_id)
+        return real(self, prepared, image_id)
 
-    monkeypatch.setattr(score.Detector, "predict", killed)
+    def counted(self, prepared, image_id):
+        calls.append(image_id)
+        return real(self, prepared, image_id)
+
+    monkeypatch.setattr(score.Detector, "predict_standardised", killed)
     assert _score(*words) == 130
     assert not (tmp_path / "out" / "predictions.json").exists()
-    monkeypatch.setattr(
-        score.Detector,
-        "predict",
-        lambda self, mammogram, number: calls.append(number) or real(self, mammogram, number),
-    )
+    monkeypatch.setattr(score.Detector, "predict_standardised", counted)
     assert _score(*words) == 0
     assert calls == [4, 5, 6, 7, 8]
     resumed = json.loads((tmp_path / "out" / "predictions.json").read_text())
@@ -117,6 +118,47 @@ def test_ids_can_be_hashed(phantom: Path, trained: Path, tmp_path: Path):
     assert _score(file, "--model", model, "--out", out, "--identify-by", "hash", "--overlays", "none") == 0
     (row,) = _rows(out / "images.csv")
     assert "PHANTOM" not in row["patient_id"] and "PHANTOM" not in row["breast_id"]
+    (image,) = read_coco(out / "images.json").images
+    assert not any(
+        "PHANTOM" in str(value) for key, value in image.items() if key not in {"file_name", "manufacturer"}
+    )
+
+
+def test_a_corrected_coco_file_is_scored_with_its_new_values(phantom: Path, trained: Path, tmp_path: Path):
+    content = json.loads((phantom / "coco.json").read_text())
+    content["info"]["root"] = str(phantom)
+    coco, out = tmp_path / "coco.json", tmp_path / "out"
+    words = [coco, "--model", trained / "model.safetensors", "--out", out, "--overlays", "none"]
+    coco.write_text(json.dumps(content))
+    assert _score(*words) == 0
+    content["images"][0]["breast_id"] = "corrected"
+    coco.write_text(json.dumps(content))
+    assert _score(*words) == 0
+    assert "corrected" in {row["breast_id"] for row in _rows(out / "breasts.csv")}
+
+
+def test_a_file_that_breaks_the_network_does_not_end_the_batch(
+    phantom: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real = score.Detector.predict_pixels
+
+    def breaks(self, pixels):
+        if not hasattr(self, "broken"):
+            self.broken = True
+            raise RuntimeError("cannot")
+        return real(self, pixels)
+
+    monkeypatch.setattr(score.Detector, "predict_pixels", breaks)
+    out = tmp_path / "out"
+    assert _score(phantom / "images", "--model", trained / "model.safetensors", "--out", out) == 0
+    (row,) = _rows(out / "rejected.csv")
+    assert "RuntimeError" in row["reason"] and len(_rows(out / "images.csv")) == 7
+
+
+def test_a_device_that_is_not_there_is_one_line(phantom: Path, trained: Path, tmp_path: Path, capsys):
+    words = ["score", phantom / "images", "--model", trained / "model.safetensors", "--out", tmp_path / "out"]
+    assert cli.main([*map(str, words), "--device", "gpu"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize("content", [None, "empty", "text"])

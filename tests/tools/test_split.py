@@ -128,3 +128,33 @@ def test_a_patient_in_two_official_splits_is_refused(
     source.write_text(json.dumps(whole))
     assert main([str(source), "--out", str(tmp_path / "s"), "--official", "true"]) == 2
     assert "one patient is in several splits" in capsys.readouterr().err
+
+
+def test_parts_of_an_earlier_split_never_stay_beside_new_ones(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "s"
+    out.mkdir()
+    (out / "mine.json").write_text("{}")  # what this tool did not write is no matter
+    (out / "broken.json").write_text("{")
+    assert main([str(source), "--out", str(out)]) == 0
+    before = {path.name: path.read_bytes() for path in out.glob("*.json")}
+    for options in (["--fractions", "{train: 0.5, val: 0.5}"], ["--folds", "2"], ["--official"]):
+        capsys.readouterr()
+        assert main([str(source), "--out", str(out), *options]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "earlier split" in error
+        assert "test.json" in error or "train.json" in error
+        assert "mine" not in error
+        assert {path.name: path.read_bytes() for path in out.glob("*.json")} == before
+    assert main([str(source), "--out", str(out), "--seed", "1"]) == 0
+
+
+def test_fewer_folds_leave_no_stale_one(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(source), "--out", str(tmp_path / "f"), "--folds", "3"]) == 0
+    assert main([str(source), "--out", str(tmp_path / "f"), "--folds", "2"]) == 2
+    assert "fold2/train.json, fold2/val.json" in capsys.readouterr().err
+    assert main([str(source), "--out", str(tmp_path / "f"), "--folds", "4"]) == 0

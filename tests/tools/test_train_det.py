@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 import urllib.error
 from pathlib import Path
 
@@ -56,7 +60,7 @@ def test_a_run_goes_on_from_its_last_epoch(trained: Path, tmp_path: Path):
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     assert _train("--config", run / "config.yaml", "--out", run, "--epochs", 2, "--resume") == 0
-    assert read_header(run / "model.safetensors").training["step"] in {4, 8}
+    assert read_header(run / "model.safetensors").training["step"] == 8
     assert len(list(run.glob("csv/*/metrics.csv"))) == 2
 
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 8
@@ -166,3 +170,69 @@ def test_an_output_that_cannot_be_written_is_one_line(
     blocked.write_text("")
     assert _train("--config", recipe, "--train", phantom / "coco.json", "--out", blocked / "run") == 2
     assert os.fspath(blocked) in _one_line(capsys)
+
+
+def _interrupt(process: subprocess.Popen[str], checkpoint: Path) -> str:
+    """Press Ctrl-C after the first epoch, again and again as people do, and return what the run says."""
+    deadline = time.monotonic() + 120
+    while not checkpoint.is_file() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    while True:
+        process.send_signal(signal.SIGINT)
+        try:
+            return process.communicate(timeout=5)[1]
+        except subprocess.TimeoutExpired:
+            assert time.monotonic() < deadline + 60, "Ctrl-C does not end the run"
+
+
+def test_an_interrupted_run_says_how_it_goes_on_and_does(phantom: Path, recipe: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    coco = str(phantom / "coco.json")
+    words = ["--config", recipe, "--train", coco, "--val", coco, "--out", out, "--val-every", 10]
+    command = [sys.executable, "-m", "mammodet.tools.cli", "train-det", *map(str, words), "--epochs", "1000"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            error = _interrupt(process, out / "checkpoints" / "last.ckpt")
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert "interrupted" in error and "--resume" in error and "Traceback" not in error
+    done = torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)
+    epochs = done["epoch"] + 2
+    assert _train("--config", out / "config.yaml", "--resume", "--epochs", epochs) == 0
+    again = torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)
+    assert again["global_step"] == done["global_step"] + 4
+    # The steps since the last validation are validated at the end, and not lost.
+    assert read_header(out / "model.safetensors").training["step"] == again["global_step"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_image_is_one_line_whatever_process_reads_it(
+    workers: int, phantom: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """The images that are measured beforehand are whole; one of the validation images is cut off."""
+    content = json.loads((phantom / "coco.json").read_text())
+    content["info"]["root"] = str(tmp_path)
+    shutil.copytree(phantom / "images", tmp_path / "images")
+    coco = tmp_path / "val.json"
+    coco.write_text(json.dumps(content))
+    broken = tmp_path / content["images"][-1]["file_name"]
+    broken.write_bytes(broken.read_bytes()[:20000])
+    words = ["--config", recipe, "--train", phantom / "coco.json", "--val", coco, "--out", tmp_path / "run"]
+    assert _train(*words, "--workers", workers) == 2
+    line = _one_line(capsys)
+    assert broken.name in line and "Traceback" not in line and "Caught" not in line
+
+
+def test_patience_and_a_limit_inside_the_first_epoch_go_together(phantom: Path, recipe: Path, tmp_path: Path):
+    coco = phantom / "coco.json"
+    words = ["--config", recipe, "--train", coco, "--val", coco, "--out", tmp_path / "run"]
+    assert _train(*words, "--patience", 1, "--max-steps", 1) == 0
+    assert read_header(tmp_path / "run" / "model.safetensors").training["step"] == 1
+
+
+def test_patients_in_both_sets_are_told(trained: Path, phantom: Path, recipe: Path, tmp_path: Path, capsys):
+    coco = phantom / "coco.json"
+    words = ["--config", recipe, "--train", coco, "--val", coco, "--out", tmp_path / "run", "--max-steps", 1]
+    assert _train(*words) == 0
+    assert "2 patients are in --train and in --val" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from mammodet.datasets.converters.base import Film, Lesion, Source, convert
 from mammodet.datasets.converters.files import ImageFiles
 from mammodet.datasets.converters.shapes import box
 from mammodet.datasets.converters.tables import read_csv
+from mammodet.datasets.dicom import hash_id
 from mammodet.datasets.drawing import write_png
 from mammodet.datasets.errors import InputError
 
@@ -119,3 +121,36 @@ def test_tables_keep_newlines_in_quotes_and_name_columns(tmp_path: Path) -> None
     assert str(second.error("path", "is odd")) == f"{path}: row at line 5, column path: is odd (found 'z')"
     with pytest.raises(InputError, match="side: has no such column"):
         read_csv(path, required=["side"])
+
+
+def test_what_cannot_be_read_in_the_folder_is_noted(tmp_path: Path) -> None:
+    image(tmp_path / "a.png")
+    (tmp_path / "rows.csv").write_text("a")
+    (tmp_path / "a_mask.bmp").write_bytes(b"BM123456")
+    _, audit = convert(source_of([Film("a")]), tmp_path, tmp_path / "coco.json")
+    assert audit.lines() == [
+        "rows: 1 read, 1 used, 0 dropped",
+        "note: 1: not read: is no DICOM, PNG, PGM, TIFF or JPEG file (a_mask.bmp)",
+    ]
+
+
+def test_two_exams_of_one_woman_are_two_breasts(tmp_path: Path, make_dicom: Any) -> None:
+    for study in ("1.2.3", "1.2.4"):
+        make_dicom(name=f"{study}.dcm", StudyInstanceUID=study, ImageLaterality="L")
+    make_dicom(name="none.dcm", StudyInstanceUID=None, ImageLaterality="L")
+    films = [Film("1.2.3.dcm"), Film("1.2.4.dcm"), Film("none.dcm")]
+    coco, _ = convert(source_of(films), tmp_path, tmp_path / "coco.json")
+    patient = hash_id("P7")
+    assert [(one["patient_id"], one.get("study_id"), one["breast_id"]) for one in coco.images] == [
+        (patient, hash_id("1.2.3"), f"{patient}-{hash_id('1.2.3')}-L"),
+        (patient, hash_id("1.2.4"), f"{patient}-{hash_id('1.2.4')}-L"),
+        (patient, None, f"{patient}-L"),
+    ]
+
+
+def test_links_to_one_file_keep_their_names(tmp_path: Path) -> None:
+    image(tmp_path / "store" / "x.png")
+    for name in ("a.png", "b.png"):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / name).symlink_to(tmp_path / "store" / "x.png")
+    assert ImageFiles(tmp_path / "data").unused() == ["a.png", "b.png"]
