@@ -4,8 +4,8 @@
     mammodet score test.json --model model.safetensors --out scores   # keeps the image ids of test.json
 
 OUT gets predictions.json (COCO results), images.json (the images that the ids mean, as COCO), images.csv,
-breasts.csv, rejected.csv (unreadable files with reasons), skipped.csv (files that are no images), overlays/ and
-config.yaml. A run that was killed goes on where it was when it is started again with the same OUT.
+breasts.csv, rejected.csv (unreadable files with reasons), skipped.csv (files that are no images), overlays/
+and config.yaml. A run that was killed goes on where it was when it is started again with the same OUT.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Arguments:
             model's own (published: 0.3).
         min_score: boxes down to this score are written to predictions.json, for curves.
         overlays: which images to draw with their boxes.
-        identify_by: which id goes into the results; uid takes the hash where a file has none, and a hash hides
-            an id from readers but not from who can guess it. Names and birth dates never go in.
+        id: which id goes into the results; uid takes the hash where a file has none, and a hash
+            hides an id from readers but not from who can guess it. Names and birth dates never go in.
         allow_for_processing: take raw FOR PROCESSING images too.
         precision: fp32, bf16, or auto (bf16 where this machine is faster with it).
         device: cpu, cuda, mps, or auto.
@@ -62,7 +62,7 @@ class Arguments:
     score_threshold: float | None = None
     min_score: float = 0.01
     overlays: Literal["all", "found", "none"] = "all"
-    identify_by: Literal["patient-id", "hash", "uid"] = "patient-id"
+    id: Literal["patient-id", "hash", "uid"] = "patient-id"
     allow_for_processing: bool = False
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = "auto"
@@ -94,9 +94,7 @@ class Scorer:
     def score(self, case: Case) -> dict[str, Any]:
         """Return ``{"image", "results", "notes"}``, or ``{"rejected": reason}`` for an unreadable file."""
         try:
-            mammogram = read_mammogram(
-                case.path, self.detector.header.recipe, identify_by=self.arguments.identify_by
-            )
+            mammogram = read_mammogram(case.path, self.detector.header.recipe, identify_by=self.arguments.id)
             record = case.record or _record(case, mammogram)
             if (record["width"], record["height"]) != (mammogram.source_width, mammogram.source_height):
                 size = f"{mammogram.source_width} x {mammogram.source_height}"
@@ -107,6 +105,8 @@ class Scorer:
             results = self.detector.predict_standardised(prepared, case.image_id)
         except InputError as error:
             return {"rejected": str(error)}
+        except OSError as error:
+            return {"rejected": f"{case.path}: {error.strerror or error}"}
         except (MemoryError, torch.OutOfMemoryError) as error:
             return {"rejected": f"out of memory: {str(error).splitlines()[0] if str(error) else 'no detail'}"}
         except Exception as error:  # one file must not end a batch of thousands
@@ -117,7 +117,7 @@ class Scorer:
     def _draw(self, case: Case, mammogram: Mammogram, results: list[dict[str, Any]]) -> None:
         shown = suppress_benign([one for one in results if one["score"] >= self.threshold])
         if self.arguments.overlays == "all" or (self.arguments.overlays == "found" and shown):
-            name = f"{case.image_id:05d}_{case.path.stem[:100]}.png"
+            name = f"{case.image_id:05d}_{case.path.stem[:50]}.png"
             write_png(Path(self.arguments.out, "overlays", name), draw_boxes(mammogram.pixels, [], shown))
 
 
@@ -176,9 +176,8 @@ def _outcomes(scorer: Scorer, cases: Sequence[Case], ledger: Ledger) -> Iterator
         outcome = ledger.get(key)
         if outcome is None:
             outcome = scorer.score(case)
-            if (
-                key and "rejected" not in outcome
-            ):  # what failed once, for want of memory perhaps, is tried again
+            # What failed, for want of memory perhaps, is tried again by the next run.
+            if key and "rejected" not in outcome:
                 ledger.record(key, outcome)
         yield outcome
 

@@ -115,7 +115,7 @@ def test_results_of_another_model_are_not_mixed_in(phantom: Path, trained: Path,
 def test_ids_can_be_hashed(phantom: Path, trained: Path, tmp_path: Path):
     model, out = trained / "model.safetensors", tmp_path / "out"
     file = next((phantom / "images").rglob("*.dcm"))
-    assert _score(file, "--model", model, "--out", out, "--identify-by", "hash", "--overlays", "none") == 0
+    assert _score(file, "--model", model, "--out", out, "--id", "hash", "--overlays", "none") == 0
     (row,) = _rows(out / "images.csv")
     assert "PHANTOM" not in row["patient_id"] and "PHANTOM" not in row["breast_id"]
     (image,) = read_coco(out / "images.json").images
