@@ -189,7 +189,12 @@ def test_an_interrupted_run_says_how_it_goes_on_and_does(phantom: Path, recipe: 
     out = tmp_path / "run"
     coco = str(phantom / "coco.json")
     words = ["--config", recipe, "--train", coco, "--val", coco, "--out", out, "--val-every", 10]
-    command = [sys.executable, "-m", "mammodet.tools.cli", "train-det", *map(str, words), "--epochs", "1000"]
+    # A test run in the background is started with SIGINT ignored, and hands that on to what it starts.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from mammodet.tools import cli; sys.exit(cli.main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "train-det", *map(str, words), "--epochs", "1000"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         try:
             error = _interrupt(process, out / "checkpoints" / "last.ckpt")
