@@ -60,6 +60,7 @@ __all__ = [
     "check_files",
     "check_results",
     "clip_bbox",
+    "counts",
     "profile_categories",
     "read_coco",
     "read_json",
@@ -204,6 +205,11 @@ def to_xywh(boxes: ArrayLike) -> NDArray[np.float64]:
     """Turn ``[x1, y1, x2, y2]`` [N, 4] into ``[x, y, width, height]`` [N, 4]; an empty input gives [0, 4]."""
     xyxy = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     return np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
+
+
+def counts(annotation: AnnotationRecord) -> bool:
+    """Return whether a lesion is learned and judged: neither ``ignore`` nor ``iscrowd`` is set."""
+    return not annotation.get("ignore") and not annotation.get("iscrowd")
 
 
 def clip_bbox(bbox: Sequence[float], width: int, height: int) -> list[float] | None:

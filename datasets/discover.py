@@ -30,11 +30,6 @@ class Found:
     skipped: dict[Path, str] = field(default_factory=dict)
 
 
-def find_mammograms(paths: Sequence[Path]) -> list[Path]:
-    """Return the image files among ``paths``: ``search(paths).images``."""
-    return search(paths).images
-
-
 def search(paths: Sequence[Path]) -> Found:
     """Return the image files among ``paths``, and what was skipped.
 

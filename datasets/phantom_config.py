@@ -28,8 +28,10 @@ class PhantomConfig:
         How many patients.
     seed:
         Another seed gives other patients, with other ids.
-    height, width:
-        Size of an image in pixels.
+    height:
+        Height of an image in pixels.
+    width:
+        Width of an image in pixels.
     spacing_mm:
         Side of a pixel in mm.
     lesion_rate:

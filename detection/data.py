@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mammodet.datasets.coco import AnnotationRecord, Coco, ImageRecord, to_xyxy
+from mammodet.datasets.coco import AnnotationRecord, Coco, ImageRecord, counts, to_xyxy
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.geometry import Geometry
 from mammodet.datasets.mammogram import Mammogram, read_mammogram
@@ -105,17 +105,12 @@ def complete(mammogram: Mammogram, image: ImageRecord) -> Mammogram:
 
 def boxes_in_frame(annotations: Iterable[AnnotationRecord], geometry: Geometry) -> tuple[Tensor, Tensor]:
     """Return training boxes float32 [N, 4] and labels int64 [N] in the model frame, clipped to it."""
-    used = training_annotations(annotations)
+    used = [one for one in annotations if counts(one)]
     boxes = geometry.boxes_to_model(to_xyxy([one["bbox"] for one in used]))
     boxes = np.clip(boxes, 0, [geometry.width, geometry.height] * 2)
     labels = np.array([one["category_id"] for one in used], dtype=np.int64)
     visible = (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
     return torch.from_numpy(boxes[visible].astype(np.float32)), torch.from_numpy(labels[visible])
-
-
-def training_annotations(annotations: Iterable[AnnotationRecord]) -> list[AnnotationRecord]:
-    """Return the annotations that are learned: no crowd regions and none with ``ignore: 1``."""
-    return [one for one in annotations if not one.get("ignore") and not one.get("iscrowd")]
 
 
 def collate(items: list[tuple[Tensor, dict[str, Any]]]) -> Batch:
@@ -135,7 +130,7 @@ def measure_images(coco: Coco, recipe: Recipe, limit: int = 100) -> ImageStatist
     width = height = boxes = lost = 0
     for image in chosen:
         prepared = load_standardised(coco, image, recipe)
-        own = training_annotations(coco.annotations_of[image["id"]])
+        own = [one for one in coco.annotations_of[image["id"]] if counts(one)]
         boxes += len(own)
         lost += len(own) - len(boxes_in_frame(own, prepared.geometry)[0])
         means.append(float(prepared.pixels.mean(dtype=np.float64)))

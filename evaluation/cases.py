@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mammodet.datasets.coco import CATEGORY_NAMES, MALIGNANT, AnnotationRecord, Coco, ImageRecord
+from mammodet.datasets.coco import CATEGORY_NAMES, MALIGNANT, AnnotationRecord, Coco, ImageRecord, counts
 from mammodet.evaluation.fusion import Fusion, fuse
 from mammodet.evaluation.matching import match_lesions
 from mammodet.evaluation.protocol import Protocol
@@ -92,11 +92,6 @@ def image_truth(image: ImageRecord, annotations: Iterable[AnnotationRecord]) -> 
     if label is not None:
         return label
     return _worst(CATEGORY_NAMES[one["category_id"]] for one in annotations if counts(one))
-
-
-def counts(annotation: AnnotationRecord) -> bool:
-    """Return whether a lesion is judged: neither ``ignore`` nor ``iscrowd`` is set."""
-    return not annotation.get("ignore") and not annotation.get("iscrowd")
 
 
 def _worst(truths: Iterable[str | None]) -> str | None:

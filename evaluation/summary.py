@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from mammodet.datasets.coco import CATEGORY_NAMES, Coco
-from mammodet.evaluation.cases import MISSED, NOT_MALIGNANT, Cases, LesionCase, collect_cases, counts
+from mammodet.datasets.coco import CATEGORY_NAMES, Coco, counts
+from mammodet.evaluation.cases import MISSED, NOT_MALIGNANT, Cases, LesionCase, collect_cases
 from mammodet.evaluation.classification_metrics import Classification, classify
 from mammodet.evaluation.detection_metrics import coco_metrics
 from mammodet.evaluation.protocol import Protocol, statements

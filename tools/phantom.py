@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from mammodet.datasets.coco import CATEGORY_NAMES, Coco, read_coco
@@ -12,34 +12,14 @@ from mammodet.datasets.phantom import PhantomConfig, write_phantom
 from mammodet.tools.command import run
 
 
-@dataclass(frozen=True)
-class Arguments:
+@dataclass(frozen=True, kw_only=True)
+class Arguments(PhantomConfig):
     """Write synthetic mammograms with known lesions, as DICOM files and COCO ground truth.
 
     Parameters
     ----------
     out:
         Folder to write to: a new one, or one where the same phantom was begun.
-    patients:
-        Number of patients, of four images each.
-    seed:
-        Another seed gives other patients.
-    height:
-        Height of an image in pixels.
-    width:
-        Width of an image in pixels.
-    spacing_mm:
-        Side of a pixel in mm.
-    lesion_rate:
-        Share of breasts with a lesion; half of them are malignant.
-    second_lesion_rate:
-        Share of the breasts with a lesion that have a second one.
-    distractor_rate:
-        Share of breasts with a coarse calcification, or a calcified vessel, that is not annotated.
-    conspicuity:
-        Contrast of the lesions: 1 is clear, 0.5 subtle.
-    noise:
-        Quantum noise: 1 is usual, 0 none.
     workers:
         Number of processes; by default one per core.
     progress:
@@ -47,16 +27,6 @@ class Arguments:
     """
 
     out: Path
-    patients: int = 100
-    seed: int = 0
-    height: int = 768
-    width: int = 640
-    spacing_mm: float = 0.3
-    lesion_rate: float = 0.4
-    second_lesion_rate: float = 0.1
-    distractor_rate: float = 0.2
-    conspicuity: float = 1.0
-    noise: float = 1.0
     workers: int | None = None
     progress: bool = True
 
@@ -68,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write(arguments: Arguments) -> int:
     """Write the set and print what is in it."""
-    given = asdict(arguments)
-    config = PhantomConfig(**{one.name: given[one.name] for one in fields(PhantomConfig)})
+    config = PhantomConfig(**{one.name: getattr(arguments, one.name) for one in fields(PhantomConfig)})
     path = write_phantom(arguments.out, config, arguments.workers, arguments.progress)
     print(summary(read_coco(path)))
     print(path)

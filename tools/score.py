@@ -32,7 +32,7 @@ from mammodet.datasets.mammogram import Mammogram, read_mammogram
 from mammodet.datasets.standardise import standardise
 from mammodet.detection.data import complete
 from mammodet.detection.inference import Detector
-from mammodet.evaluation.fusion import Fusion, fuse, suppress_benign
+from mammodet.evaluation.fusion import Fusion, breast_name, fuse, suppress_benign
 from mammodet.tools.command import BAD_INPUT, run, write_config
 from mammodet.tools.score_tables import BREAST_COLUMNS, IMAGE_COLUMNS, breast_rows, image_rows, write_csv
 
@@ -208,7 +208,7 @@ def _record(case: Case, mammogram: Mammogram) -> ImageRecord:
         "label": None,
     }
     if side is not None:
-        record["breast_id"] = f"{patient}_{study}_{side}"
+        record["breast_id"] = breast_name(record)
     return record
 
 

@@ -50,12 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def train(arguments: Arguments) -> int:
-    """Train, then write the best epoch as a model file."""
+    """Train; the model file of the best validation is written on the way."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     out = Path(arguments.out)
     checkpoint = _checkpoint_to_resume(out, arguments.resume)
-    train_coco, val_coco = _read_images(arguments.train), _read_images(arguments.val)
-    assert train_coco is not None
+    train_coco = _read_images(arguments.train)
+    val_coco = None if arguments.val is None else _read_images(arguments.val)
     _warn_of_leaks(train_coco, val_coco)
     # A resumed run has its own weights. They are read before the images are measured, which takes minutes.
     state = None if checkpoint else start_weights(arguments.weights, arguments.model.backbone)
@@ -154,10 +154,8 @@ def _check_resumable(checkpoint: str, config: Path, arguments: Arguments) -> Non
             )
 
 
-def _read_images(path: str | None) -> Coco | None:
+def _read_images(path: str) -> Coco:
     """Read a COCO file and make sure that all its images are there, before hours of training."""
-    if path is None:
-        return None
     coco = read_coco(path)
     if not coco.images:
         raise InputError("has no images", file=path, field="images", remedy="give a COCO file with images")
@@ -211,7 +209,8 @@ def _resolve(arguments: Arguments, coco: Coco) -> DetectorConfig:
 
 def _frozen_eps(arguments: Arguments) -> float:
     if is_model_file(Path(arguments.weights)):
-        return read_header(Path(arguments.weights)).config.frozen_eps or 0.0
+        own = read_header(Path(arguments.weights)).config.frozen_eps
+        return 1e-5 if own is None else own
     return 0.0 if arguments.weights == "coco" else 1e-5
 
 
@@ -231,10 +230,9 @@ def _validation_metrics(coco: Coco, results: list[dict[str, Any]]) -> Mapping[st
 
 def _tell(path: Path) -> None:
     training = read_header(path).training
-    scores = [
-        f", {name.replace('_', ' ')} {training[name]:.3f}" for name in training if name.startswith("val_")
-    ]
-    print(f"model of step {training['step']}{''.join(scores)}: {path}")
+    scores = {name.removeprefix("val_"): training[name] for name in training if name.startswith("val_")}
+    told = "".join(f", validation {name} {value:.3f}" for name, value in scores.items())
+    print(f"model of step {training['step']}{told}: {path}")
 
 
 if __name__ == "__main__":

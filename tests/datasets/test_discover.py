@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mammodet.datasets.discover import find_mammograms, search
+from mammodet.datasets.discover import search
 from mammodet.datasets.errors import InputError
 
 
@@ -30,37 +30,37 @@ def test_folders_are_searched_in_sorted_order(tmp_path: Path) -> None:
     _touch(tmp_path / ".cache" / "x.png")
     _touch(tmp_path / "notes.txt")
     _touch(tmp_path / "short", b"DICM")
-    assert find_mammograms([tmp_path]) == wanted
+    assert search([tmp_path]).images == wanted
 
 
 def test_files_are_taken_as_given_and_once(tmp_path: Path) -> None:
     odd = _touch(tmp_path / "odd.xyz")
     image = _touch(tmp_path / "a.png")
-    assert find_mammograms([odd, image, tmp_path]) == [odd, image]
+    assert search([odd, image, tmp_path]).images == [odd, image]
 
 
 def test_a_folder_that_lies_in_a_hidden_one_is_searched(tmp_path: Path) -> None:
     image = _touch(tmp_path / ".data" / "exam" / "a.pgm")
-    assert find_mammograms([tmp_path / ".data" / "exam"]) == [image]
+    assert search([tmp_path / ".data" / "exam"]).images == [image]
 
 
 def test_nothing_found_names_the_folder(tmp_path: Path) -> None:
     _touch(tmp_path / "notes.txt")
     with pytest.raises(InputError, match="no mammograms") as caught:
-        find_mammograms([tmp_path])
+        search([tmp_path])
     assert caught.value.file == str(tmp_path)
     assert caught.value.remedy
 
 
 def test_missing_paths_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gone\.png"):
-        find_mammograms([tmp_path / "gone.png"])
+        search([tmp_path / "gone.png"])
     with pytest.raises(InputError, match="no file or folder"):
-        find_mammograms([])
+        search([])
 
 
 def test_real_films_are_found(shared_data: Path) -> None:
-    found = find_mammograms([shared_data / "mini-mias"])
+    found = search([shared_data / "mini-mias"]).images
     assert len(found) == 118
     assert {path.suffix for path in found} == {".pgm"}
 
@@ -69,7 +69,7 @@ def test_one_folder_in_two_spellings_is_taken_once(tmp_path: Path, monkeypatch: 
     _touch(tmp_path / "exams" / "a.png")
     monkeypatch.chdir(tmp_path)
     spelled = Path("exams", "a.png")
-    assert find_mammograms([Path("exams"), tmp_path / "exams", spelled, Path("exams", "..", spelled)]) == [
+    assert search([Path("exams"), tmp_path / "exams", spelled, Path("exams", "..", spelled)]).images == [
         spelled
     ]
 
@@ -81,7 +81,7 @@ def test_images_are_told_by_their_content(tmp_path: Path) -> None:
         _touch(tmp_path / "IM2", headless),
         _touch(tmp_path / "film", b"P5 2 2 255\n1234"),
     ]
-    assert find_mammograms([tmp_path]) == wanted
+    assert search([tmp_path]).images == wanted
 
 
 def test_what_is_skipped_is_told_with_its_reason(tmp_path: Path) -> None:
@@ -125,4 +125,4 @@ def test_a_folder_that_cannot_be_opened_is_told(tmp_path: Path, locked: Path) ->
     assert found.images == [image]
     assert found.skipped == {locked: "cannot be opened: Permission denied"}
     with pytest.raises(InputError, match="cannot be opened: Permission denied"):
-        find_mammograms([locked])
+        search([locked])

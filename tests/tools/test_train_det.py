@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import torch
 import yaml
 
 from mammodet.detection.inference import Detector
-from mammodet.detection.model_file import read_header
+from mammodet.detection.model_file import read_header, read_tensors, write_model
 from mammodet.tools import cli
 
 
@@ -90,9 +91,15 @@ def test_the_written_configuration_repeats_the_run(trained: Path, tmp_path: Path
         torch.testing.assert_close(tensor, second.model.state_dict()[name], rtol=0, atol=0, msg=name)
 
 
-def test_a_trained_model_is_a_start_for_the_next(trained: Path, phantom: Path, recipe: Path, tmp_path: Path):
-    model = trained / "model.safetensors"
-    out = tmp_path / "run"
+@pytest.mark.parametrize(("own", "expected"), [(None, 1e-5), (1e-5, 1e-5), (0.0, 0.0)])
+def test_a_trained_model_is_a_start_for_the_next(
+    own: float | None, expected: float, trained: Path, phantom: Path, recipe: Path, tmp_path: Path
+):
+    """Its frozen normalisation goes on with the epsilon that it was trained with."""
+    header = read_header(trained / "model.safetensors")
+    model, out = tmp_path / "model.safetensors", tmp_path / "run"
+    config = replace(header.config, frozen_eps=own)
+    write_model(model, read_tensors(trained / "model.safetensors"), replace(header, config=config))
     words = [
         "--config",
         recipe,
@@ -106,7 +113,8 @@ def test_a_trained_model_is_a_start_for_the_next(trained: Path, phantom: Path, r
         1,
     ]
     assert _train(*words) == 0
-    assert read_header(out / "model.safetensors").config.norm == "frozen"
+    config = read_header(out / "model.safetensors").config
+    assert (config.norm, config.frozen_eps) == ("frozen", expected)
 
 
 def test_an_existing_training_is_not_overwritten(trained: Path, capsys: pytest.CaptureFixture[str]):
@@ -240,4 +248,6 @@ def test_patients_in_both_sets_are_told(trained: Path, phantom: Path, recipe: Pa
     coco = phantom / "coco.json"
     words = ["--config", recipe, "--train", coco, "--val", coco, "--out", tmp_path / "run", "--max-steps", 1]
     assert _train(*words) == 0
-    assert "2 patients are in --train and in --val" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "2 patients are in --train and in --val" in told.err
+    assert "model of step 1, validation AP50 " in told.out
