@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 _SHOWN = 5
+_RECORDED = 50
 
 
 @dataclass
@@ -44,17 +45,22 @@ class Audit:
         """Count something that is used but should be known."""
         self.notes.setdefault(remark, Counter())[what] += 1
 
-    def counts(self) -> dict[str, Any]:
-        """Return the totals, for the COCO file's ``info``."""
+    def record(self) -> dict[str, Any]:
+        """Return the report for the COCO file's ``info``: exact counts, with the first names of every group.
+
+        Groups by reason (``rows_dropped``, ``lesions_dropped``, ``notes``) and those without
+        (``images_without_pixels``, ``boxes_clipped``, ``files_without_row``) hold
+        ``{"count": int, "first": [str, ...]}``.
+        """
         return {
             "rows_read": self.rows_read,
             "rows_used": self.rows_used,
-            "rows_dropped": {reason: counted.total() for reason, counted in self.dropped.items()},
-            "lesions_dropped": {reason: counted.total() for reason, counted in self.lesions_dropped.items()},
-            "images_without_pixels": len(self.without_pixels),
-            "boxes_clipped": len(self.clipped),
-            "files_without_row": len(self.unlisted),
-            "notes": {remark: counted.total() for remark, counted in self.notes.items()},
+            "rows_dropped": _records(self.dropped),
+            "lesions_dropped": _records(self.lesions_dropped),
+            "images_without_pixels": _record(self.without_pixels),
+            "boxes_clipped": _record(self.clipped),
+            "files_without_row": _record(self.unlisted),
+            "notes": _records(self.notes),
         }
 
     def lines(self) -> list[str]:
@@ -69,6 +75,14 @@ class Audit:
         }
         report += [f"{title}: {len(names)} ({_first(names)})" for title, names in named.items() if names]
         return report + _group("note", self.notes)
+
+
+def _record(names: Sequence[str], count: int | None = None) -> dict[str, Any]:
+    return {"count": len(names) if count is None else count, "first": list(names[:_RECORDED])}
+
+
+def _records(reasons: Mapping[str, Counter[str]]) -> dict[str, Any]:
+    return {reason: _record(list(counted), counted.total()) for reason, counted in reasons.items()}
 
 
 def _group(title: str, reasons: Mapping[str, Counter[str]]) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from mammodet.datasets.coco import (
 from mammodet.datasets.converters.audit import Audit
 from mammodet.datasets.converters.files import ImageFiles
 from mammodet.datasets.converters.header import header_keys
-from mammodet.datasets.converters.shapes import Shape
+from mammodet.datasets.converters.options import Options
+from mammodet.datasets.converters.shapes import Shape, same_shape
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.mammogram import image_size
 
@@ -55,6 +57,9 @@ class Film:
         Rows of the source that this film took, for the audit.
     frames:
         (width, height) of the files that outlines were read from, such as masks; it must be the image's.
+    size:
+        (width, height) of the image that the annotations were drawn on, where the source states it. Boxes are
+        rescaled to a file of another size with the same shape, within 1 %; other films are dropped.
     """
 
     name: str
@@ -62,6 +67,7 @@ class Film:
     keys: Mapping[str, Any] = field(default_factory=dict)
     rows: int = 1
     frames: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,24 +81,32 @@ class Source:
     films:
         Reads the annotations and yields the films. Rows that give no film go to ``Audit.drop``.
     category_rule:
-        By what lesions become benign or malignant and images normal; written into the COCO file.
+        By what lesions become benign or malignant and images normal; written into the COCO file, with the
+        options beside it.
     reference:
         What to cite.
     """
 
     dataset: str
-    films: Callable[[ImageFiles, Audit], Iterable[Film]]
+    films: Callable[[ImageFiles, Audit, Options], Iterable[Film]]
     category_rule: str
     reference: str = ""
 
 
 def convert(
-    source: Source, root: Path, out: Path, *, progress: Callable[[Iterable[Film]], Iterable[Film]] = iter
+    source: Source,
+    root: Path,
+    out: Path,
+    options: Options = Options(),  # noqa: B008 (frozen)
+    *,
+    progress: Callable[[Iterable[Film]], Iterable[Film]] = iter,
 ) -> tuple[Coco, Audit]:
     """Convert the data set in the folder ``root`` and write it to ``out``.
 
     Parameters
     ----------
+    options:
+        What the person who converts chose, such as from which BI-RADS on a finding counts as malignant.
     progress:
         Wraps the films as they are read, such as tqdm.
 
@@ -112,15 +126,15 @@ def convert(
     _note_skipped(files, audit)
     images: list[ImageRecord] = []
     annotations: list[AnnotationRecord] = []
-    for film in progress(source.films(files, audit)):
+    for film in progress(source.films(files, audit, options)):
         found = _readable(film, files, audit)
         if found is None:
             continue
         _check_frames(film, *found[1])
-        image = _image_record(film, *found, out)
+        image = _image_record(film, *found, out, audit)
         images.append({**image, "id": len(images) + 1, "dataset": source.dataset})
         for lesion in film.lesions:
-            annotation = _annotation_record(lesion, film, images[-1], audit)
+            annotation = _annotation_record(_in_frame(lesion, film, found[1]), film, images[-1], audit)
             if annotation is not None:
                 annotations.append({**annotation, "id": len(annotations) + 1})
     audit.unlisted = files.unused()
@@ -128,7 +142,8 @@ def convert(
         reasons = "; ".join(audit.lines())
         remedy = "check that it is the folder of this data set"
         raise InputError(f"no image of this folder could be used: {reasons}", file=root, remedy=remedy)
-    coco = Coco(images, annotations, out, info=_info(source, audit))
+    _part_splits(images, audit)
+    coco = Coco(images, annotations, out, info=_info(source, options, audit))
     write_coco(coco)
     return coco, audit
 
@@ -152,14 +167,25 @@ def _readable(film: Film, files: ImageFiles, audit: Audit) -> tuple[Path, tuple[
         audit.drop(error.problem, film.name, film.rows)
         audit.without_pixels.append(film.name)
         return None
+    if film.size is not None and film.size != size:
+        if not same_shape(film.size, size):
+            what = f"{film.name} {film.size[0]} x {film.size[1]}, the file {size[0]} x {size[1]}"
+            audit.drop("the annotations were drawn on an image of another shape", what, film.rows)
+            return None
+        audit.note("the annotations were drawn on an image of another size: rescaled", film.name)
     audit.rows_used += film.rows
     return path, size
 
 
-def _image_record(film: Film, path: Path, size: tuple[int, int], out: Path) -> ImageRecord:
+def _image_record(film: Film, path: Path, size: tuple[int, int], out: Path, audit: Audit) -> ImageRecord:
     """Return what the source says about the image and, where it is silent, its DICOM header."""
     told = {key: value for key, value in film.keys.items() if value is not None}
-    keys: dict[str, Any] = {"laterality": None, "view": None, **header_keys(path), **told}
+    header = header_keys(path)
+    for key in ("laterality", "view"):
+        if key in told and header.get(key, told[key]) != told[key]:
+            what = f"{film.name} ({told[key]}, the header {header[key]})"
+            audit.note(f"the annotations and the DICOM header disagree on the {key}: annotations taken", what)
+    keys: dict[str, Any] = {"laterality": None, "view": None, **header, **told}
     keys.setdefault("label", _worst(film.lesions))
     if keys.get("patient_id") is not None and keys["laterality"] is not None:
         parts = (keys["patient_id"], keys.get("study_id"), keys["laterality"])
@@ -177,6 +203,41 @@ def _check_frames(film: Film, width: int, height: int) -> None:
                 field="size (width x height)",
                 remedy="give a mask of the size of its image",
             )
+
+
+def _in_frame(lesion: Lesion, film: Film, size: tuple[int, int]) -> Lesion:
+    """Return the lesion in the frame of its file, rescaled when it was drawn on a copy of another size."""
+    if film.size is None or film.size == size:
+        return lesion
+    return replace(lesion, shape=lesion.shape.scaled(size[0] / film.size[0], size[1] / film.size[1]))
+
+
+def _part_splits(images: Sequence[ImageRecord], audit: Audit) -> None:
+    """Take the training images of patients who are also in another official part out of their part.
+
+    Some makers split by lesion or by kind of lesion. The test set stays as it was made, for comparison with
+    what others report; the other images keep the name of their part in ``provenance.official_split``.
+    """
+    parts: defaultdict[str, set[str]] = defaultdict(set)
+    for image in images:
+        if image.get("patient_id") is not None and image.get("split") is not None:
+            parts[image["patient_id"]].add(str(image["split"]))
+    for image in images:
+        own = parts.get(image.get("patient_id", ""), set())
+        split = image.get("split")
+        if len(own) > 1 and split is not None and split != max(own, key=_last_seen):
+            image["provenance"] = {**image.get("provenance", {}), "official_split": split}
+            image["split"] = None
+            audit.note(
+                "the patient is in several official splits: taken out of the earlier one",
+                f"{image['patient_id']} ({split})",
+            )
+
+
+def _last_seen(split: str) -> tuple[int, str]:
+    """Order parts by how late a model may see them: train, anything else, val, test."""
+    order = {"train": 0, "training": 0, "val": 2, "validation": 2, "test": 3}
+    return order.get(split, 1), split
 
 
 def _annotation_record(
@@ -212,10 +273,11 @@ def _worst(lesions: Sequence[Lesion]) -> str | None:
     return CATEGORY_NAMES[max(certain)] if certain else None
 
 
-def _info(source: Source, audit: Audit) -> dict[str, Any]:
+def _info(source: Source, options: Options, audit: Audit) -> dict[str, Any]:
     return {
         "description": f"{source.dataset}, converted by mammodet {version('mammodet')}",
         "category_rule": source.category_rule,
+        "options": options.to_dict(),
         "reference": source.reference,
-        "audit": audit.counts(),
+        "audit": audit.record(),
     }

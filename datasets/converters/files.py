@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mammodet.datasets.discover import search_folder
@@ -24,6 +25,8 @@ class ImageFiles:
         found = search_folder(root)  # annotations may call one file by the names of several links
         self.paths, self.skipped = found.images, found.skipped
         self._used: set[Path] = set()
+        self._by_folder: defaultdict[str, list[Path]] | None = None
+        self._by_file_name: defaultdict[str, list[Path]] | None = None
         self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
         for path in self.paths:
             relative = path.relative_to(root)
@@ -40,14 +43,54 @@ class ImageFiles:
         found = [path for path in self._by_name.get(key.lower(), []) if self.name(path) == key]
         found = found or self._by_name.get(key.lower(), [])
         if len(found) > 1:
-            raise InputError(
-                "the annotations name one file and the folder has several of that name",
-                file=self.root,
-                field=name,
-                value=", ".join(self.name(path) for path in found),
-                remedy="leave one of them in the folder",
-            )
+            raise self._several(name, found)
         return found[0] if found else None
+
+    def find_tail(self, name: str) -> Path | None:
+        """Return the file whose path ends like ``name``, a path on the machine of those who made the table.
+
+        The longest ending that some file has decides. Raises InputError when several files share it.
+        """
+        parts = [part for part in name.strip().replace("\\", "/").split("/") if part not in {"", ".", ".."}]
+        tails = self._tails()
+        for start in range(len(parts)):
+            ending = tuple(part.lower() for part in parts[start:])
+            found = [
+                path for path in tails.get(ending[-1], []) if self._parts(path)[-len(ending) :] == ending
+            ]
+            if len(found) > 1:
+                raise self._several(name, found)
+            if found:
+                return found[0]
+        return None
+
+    def below(self, folder: str) -> list[Path]:
+        """Return the files that lie below a folder of this name, however deep the folder itself lies."""
+        if self._by_folder is None:
+            self._by_folder = defaultdict(list)
+            for path in self.paths:
+                for part in set(self._parts(path)[:-1]):
+                    self._by_folder[part].append(path)
+        return list(self._by_folder.get(folder.strip().lower(), []))
+
+    def _tails(self) -> Mapping[str, list[Path]]:
+        if self._by_file_name is None:
+            self._by_file_name = defaultdict(list)
+            for path in self.paths:
+                self._by_file_name[path.name.lower()].append(path)
+        return self._by_file_name
+
+    def _parts(self, path: Path) -> tuple[str, ...]:
+        return tuple(part.lower() for part in path.relative_to(self.root).parts)
+
+    def _several(self, name: str, found: Sequence[Path]) -> InputError:
+        return InputError(
+            "the annotations name one file and the folder has several of that name",
+            file=self.root,
+            field=name,
+            value=", ".join(self.name(path) for path in found),
+            remedy="leave one of them in the folder",
+        )
 
     def name(self, path: Path) -> str:
         """Return how the audit names a file: its path below the root."""

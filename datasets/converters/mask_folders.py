@@ -25,6 +25,7 @@ from mammodet.datasets.coco import BENIGN, MALIGNANT
 from mammodet.datasets.converters.audit import Audit
 from mammodet.datasets.converters.base import Film, Lesion, Source
 from mammodet.datasets.converters.files import ImageFiles
+from mammodet.datasets.converters.options import Options
 from mammodet.datasets.converters.shapes import mask_shapes
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.filenames import parse_stem
@@ -39,7 +40,7 @@ _STEM = re.compile(r"(?P<image>.+)[_\-. ](?P<label>benign|malignant)(?:[_\-. ]?\
 _Masks = Sequence[tuple[Path, str]]  # file, class
 
 
-def films(files: ImageFiles, audit: Audit) -> Iterable[Film]:
+def films(files: ImageFiles, audit: Audit, options: Options) -> Iterable[Film]:
     """Yield one film per image, with a lesion per connected component of its masks."""
     names = {path: PurePosixPath(files.name(path)) for path in files.paths}
     masks = {path: name for path, name in names.items() if _mask_folder(name) is not None}

@@ -16,6 +16,7 @@ from mammodet.datasets.coco import BENIGN, CATEGORY_NAMES, MALIGNANT
 from mammodet.datasets.converters.audit import Audit
 from mammodet.datasets.converters.base import Film, Lesion, Source
 from mammodet.datasets.converters.files import ImageFiles
+from mammodet.datasets.converters.options import Options
 from mammodet.datasets.converters.shapes import circle
 from mammodet.datasets.errors import InputError
 
@@ -39,7 +40,7 @@ _ROW = re.compile(
 )
 
 
-def films(files: ImageFiles, audit: Audit) -> Iterable[Film]:
+def films(files: ImageFiles, audit: Audit, options: Options) -> Iterable[Film]:
     """Return one film per film of Info.txt, with the lesions of all its rows."""
     rows: defaultdict[str, list[re.Match[str]]] = defaultdict(list)
     for row in _read_rows(files.root / "Info.txt"):

@@ -12,6 +12,7 @@ from mammodet.datasets.coco import BENIGN, MALIGNANT
 from mammodet.datasets.converters.audit import Audit
 from mammodet.datasets.converters.base import Film, Lesion, Source
 from mammodet.datasets.converters.files import ImageFiles
+from mammodet.datasets.converters.options import Options
 from mammodet.datasets.converters.shapes import box
 from mammodet.datasets.converters.tables import Row, read_csv
 from mammodet.datasets.filenames import parse_stem
@@ -22,7 +23,7 @@ _REMEDY = 'a box looks like {"x": 320, "y": 410, "width": 120, "height": 96, "la
 _LONGEST_CELL = 1000  # a box has about 80 characters; far longer literals can exhaust the parser
 
 
-def films(files: ImageFiles, audit: Audit) -> Iterable[Film]:
+def films(files: ImageFiles, audit: Audit, options: Options) -> Iterable[Film]:
     """Return one film per image of annotations.csv, with the boxes of all its rows."""
     rows: defaultdict[str, list[Row]] = defaultdict(list)
     for row in read_csv(files.root / "annotations.csv"):

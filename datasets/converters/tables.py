@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from mammodet.datasets.converters.texts import encoding_of
 from mammodet.datasets.errors import InputError
+
+MOST_COLUMNS = 10_000
 
 
 @dataclass(frozen=True)
@@ -23,38 +28,68 @@ class Row:
         where = f"row at line {self.line}, column {column}"
         return InputError(problem, file=self.file, field=where, value=self.cells.get(column), remedy=remedy)
 
+    def number(self, column: str) -> float:
+        """Return the finite number in a cell; raises InputError when there is none."""
+        try:
+            value = float(self.cells[column])
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise self.error(column, "must be a number")
+        return value
 
-def read_csv(path: Path, *, delimiter: str = ",", required: Sequence[str] = ()) -> list[Row]:
+
+def read_csv(
+    path: Path, *, delimiter: str = ",", required: Sequence[str] = (), keep: Sequence[str] | None = None
+) -> list[Row]:
     """Read a CSV file with a header row; newlines inside quotes and a byte order mark are allowed.
 
-    Columns without a name of their own are called ``column N``. Empty lines are skipped. Raises InputError
-    when the file is not there, is no UTF-8 or no CSV, or lacks a ``required`` column.
+    Columns without a name of their own are called ``column N``. Empty lines are skipped. With ``keep`` rows
+    hold only those columns that are among them, for tables of which little is needed.
+
+    Raises InputError when the file is not there, is no UTF-8 or no CSV, lacks a ``required`` column, or has
+    more columns than any table.
     """
+    encoding = encoding_of(path)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with path.open(encoding=encoding, newline="") as stream:
             reader = csv.reader(stream, delimiter=delimiter, strict=True)
-            lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except FileNotFoundError:
-        raise InputError("no such file", file=path, remedy="give the folder of the data set") from None
+            rows = _rows(reader, path, required, None if keep is None else frozenset(keep))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"is no CSV in UTF-8: {error}", file=path, remedy="save it as CSV UTF-8") from None
-    if not lines:
+    return rows
+
+
+def _rows(reader: Any, path: Path, required: Sequence[str], keep: frozenset[str] | None) -> list[Row]:
+    lines = ((reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells))
+    _, header = next(lines, (0, None))
+    if header is None:
         raise InputError("is empty", file=path, remedy="give a table with a header row")
-    columns = _column_names(lines[0][1], max(len(cells) for _, cells in lines))
+    columns = _column_names(header)
     for name in required:
         if name not in columns:
             raise InputError("has no such column", file=path, field=name, value=columns)
-    return [Row(path, line, _cells(columns, cells)) for line, cells in lines[1:]]
+    rows = []
+    for line, cells in lines:
+        while len(cells) > len(columns):
+            columns.append(f"column {len(columns) + 1}")
+        if len(columns) > MOST_COLUMNS:
+            problem = f"has {len(cells)} cells, more than any table has columns"
+            remedy = "check that the file is whole"
+            raise InputError(problem, file=path, field=f"line {line}", remedy=remedy)
+        rows.append(Row(path, line, _cells(columns, cells, keep)))
+    return rows
 
 
-def _column_names(header: Sequence[str], count: int) -> list[str]:
+def _column_names(header: Sequence[str]) -> list[str]:
     names: list[str] = []
-    for index in range(count):
-        name = header[index].strip() if index < len(header) else ""
+    for index, cell in enumerate(header):
+        name = cell.strip()
         names.append(name if name and name not in names else f"column {index + 1}")
     return names
 
 
-def _cells(columns: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
+def _cells(columns: Sequence[str], cells: Sequence[str], keep: frozenset[str] | None) -> dict[str, str]:
     padded = [*cells, *[""] * (len(columns) - len(cells))]
-    return {name: cell.strip() for name, cell in zip(columns, padded, strict=True)}
+    pairs = zip(columns, padded, strict=True)
+    return {name: cell.strip() for name, cell in pairs if keep is None or name in keep}

@@ -25,7 +25,7 @@ def image(path: Path) -> None:
 
 
 def source_of(films: list[Film]) -> Source:
-    return Source("test", lambda files, audit: films, "no rule")
+    return Source("test", lambda files, audit, options: films, "no rule")
 
 
 @pytest.mark.parametrize("name", CONVERTERS)

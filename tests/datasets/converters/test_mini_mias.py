@@ -127,7 +127,9 @@ def test_listed_films_without_a_file_are_dropped_and_told(tmp_path: Path) -> Non
     assert (audit.rows_read, audit.rows_used, audit.rows_dropped) == (4, 1, 3)
     assert audit.without_pixels == ["mdb005", "mdb007"]
     assert audit.unlisted == ["mdb300.png"]
-    assert coco.info["audit"]["rows_dropped"] == {"no such image file": 3}
+    assert coco.info["audit"]["rows_dropped"] == {
+        "no such image file": {"count": 3, "first": ["mdb005", "mdb007"]}
+    }
 
 
 def test_a_circle_over_the_edge_is_clipped_and_kept(tmp_path: Path) -> None:
