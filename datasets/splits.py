@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
+import warnings
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
 
-from mammodet.datasets.coco import CATEGORY_NAMES, LABELS, Coco, ImageRecord
+from mammodet.datasets.coco import CATEGORY_NAMES, LABELS, Coco, ImageRecord, counts
 from mammodet.datasets.errors import InputError
 
 Split = dict[str, set[int]]  # image ids by the name of the part
-Patient = tuple[str, str]  # what the id is of (patient or image), the id
+Patient = tuple[str, str]  # what the id is of (patient, study or image), the id
+Stratum = tuple[str, ...]  # worst label, kinds of finding, density
 
 
 def split_by_patient(coco: Coco, fractions: Mapping[str, float], seed: int) -> Split:
-    """Split the images by patient into parts of the given sizes, stratified by the patient's worst label.
+    """Split the images by patient into parts of the given sizes, stratified by ``stratum_of`` the patient.
 
     The number of patients of a part is its fraction of all patients, rounded by largest remainder; malignant,
     benign, normal and unlabelled patients are each spread over the parts in the same proportions, as far as
-    whole patients allow. The same patients and seed give the same split, whatever the order of the file.
+    whole patients allow, and so are, within them, kinds of finding and then densities. The same patients and
+    seed give the same split, whatever the order of the file.
 
     Parameters
     ----------
@@ -52,23 +56,67 @@ def split_by_patient(coco: Coco, fractions: Mapping[str, float], seed: int) -> S
 def folds_by_patient(coco: Coco, folds: int, seed: int) -> list[Split]:
     """Split by patient into ``folds`` parts and return one ``{"train": ids, "val": ids}`` for each of them.
 
-    Every image is in ``val`` of exactly one fold. Stratified, seeded and refused as in ``split_by_patient``.
+    Every image is in ``val`` of exactly one fold; the folds are those of scikit-learn's StratifiedGroupKFold,
+    a patient being a group with the stratum ``stratum_of``. Seeded and refused as in ``split_by_patient``.
     """
     if folds < 2:
         raise InputError("a cross-validation needs at least 2 folds", field="folds", value=folds)
-    parts = split_by_patient(coco, {str(fold): 1 / folds for fold in range(folds)}, seed)
+    _check_seed(seed)
+    patients = group_by_patient(coco)
+    if len(patients) < folds:
+        raise _too_few(coco, folds, len(patients))
+    members = _folds([stratum_of(coco, patients[one]) for one in sorted(patients)], folds, seed)
+    by_number = [[patients[sorted(patients)[index]] for index in fold] for fold in members]
     everything = set(coco.image_by_id)
-    return [{"train": everything - held_out, "val": held_out} for held_out in parts.values()]
+    parts = [{image["id"] for images in fold for image in images} for fold in by_number]
+    return [{"train": everything - held_out, "val": held_out} for held_out in parts]
+
+
+def _folds(strata: Sequence[Stratum], folds: int, seed: int) -> list[list[int]]:
+    """Return the places of the patients in every fold, by as much of their strata as there are patients for.
+
+    Kinds that fewer patients have than there are folds would be strata of their own that no fold can share,
+    so they are taken together with the others of the same label.
+    """
+    names = _frequent(strata, folds)
+    places = np.arange(len(strata))
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # rare labels cannot be in every fold
+        split = list(splitter.split(places, names, groups=places))
+    members = [sorted(held_out.tolist()) for _, held_out in split]
+    for fold in (fold for fold in members if not fold):  # with hardly more patients than folds
+        fold.append(max(members, key=len).pop())
+    return members
+
+
+def _frequent(strata: Sequence[Stratum], least: int) -> list[str]:
+    """Name each stratum by as many of its levels as at least ``least`` patients share; one name at worst."""
+    names = [""] * len(strata)
+    for depth in range(1, len(strata[0]) + 1):
+        counted = Counter(stratum[:depth] for stratum in strata)
+        names = [
+            " ".join(stratum[:depth]) if counted[stratum[:depth]] >= least else name
+            for stratum, name in zip(strata, names, strict=True)
+        ]
+    whole = Counter(names)
+    return names if max(whole.values()) >= least else [""] * len(strata)
 
 
 def official_split(coco: Coco) -> Split:
     """Return the split that the data set's makers gave, from ``images[].split``.
 
-    Raises InputError when an image has none, or a name that cannot be a file name.
+    Images that ``convert`` took out of their official part, because their patient is in a later one as well,
+    are in no part (``left_out`` tells which).
+
+    Raises InputError when another image has none, or a name that cannot be a file name.
     """
     parts: defaultdict[str, set[int]] = defaultdict(set)
+    aside = left_out(coco)
     for image in coco.images:
         name = image.get("split")
+        if image["id"] in aside:
+            continue
         if name is None:
             raise InputError(
                 "the image has no official split",
@@ -83,10 +131,22 @@ def official_split(coco: Coco) -> Split:
     return dict(parts)
 
 
+def left_out(coco: Coco) -> set[int]:
+    """Return the ids of images whose official part was taken from them for the sake of a later one."""
+    return {
+        image["id"]
+        for image in coco.images
+        if image.get("split") is None and (image.get("provenance") or {}).get("official_split") is not None
+    }
+
+
 def patient_of(image: ImageRecord) -> Patient:
-    """Return what images of one patient share; an image without ``patient_id`` is its own patient."""
-    patient = image.get("patient_id")
-    return ("patient", patient) if patient is not None else ("image", f"{image['id']:020d}")
+    """Return what images of one patient share: ``patient_id``, for want of one ``study_id``, or nothing."""
+    for kind in ("patient", "study"):
+        name = image.get(f"{kind}_id")
+        if name is not None:
+            return kind, str(name)
+    return "image", f"{image['id']:020d}"
 
 
 def group_by_patient(coco: Coco) -> dict[Patient, list[ImageRecord]]:
@@ -109,29 +169,52 @@ def worst_label(coco: Coco, images: Sequence[ImageRecord]) -> str | None:
     return next((label for label in reversed(LABELS) if label in labels), None)
 
 
+def stratum_of(coco: Coco, images: Sequence[ImageRecord]) -> Stratum:
+    """Return what the images of a patient are spread over the parts by, the most important first.
+
+    These are the worst label, the kinds of finding of all lesions that count, and the most frequent density
+    (the denser of two as frequent); "" where unknown.
+    """
+    lesions = [one for image in images for one in coco.annotations_of.get(image["id"], []) if counts(one)]
+    findings = sorted({lesion["finding"] for lesion in lesions if lesion.get("finding")})
+    densities = Counter(image["density"] for image in images if image.get("density"))
+    density = max(densities, key=lambda name: (densities[name], name), default="")
+    return worst_label(coco, images) or "", "+".join(findings), density or ""
+
+
 def _shuffled_strata(
     coco: Coco, patients: Mapping[Patient, list[ImageRecord]], seed: int
 ) -> list[list[Patient]]:
-    """Return the patients by worst label, worst first, each stratum in random order."""
-    if seed < 0:
-        raise InputError("a seed is 0 or more", field="seed", value=seed)
-    strata: dict[str | None, list[Patient]] = {label: [] for label in (*reversed(LABELS), None)}
+    """Return the patients by stratum, worst labels first, each stratum in random order."""
+    _check_seed(seed)
+    strata: defaultdict[Stratum, list[Patient]] = defaultdict(list)
     for patient in sorted(patients):  # not in the order of the file: the split must not depend on it
-        strata[worst_label(coco, patients[patient])].append(patient)
+        strata[stratum_of(coco, patients[patient])].append(patient)
+    worst_first = ["", *LABELS]
+    ordered = sorted(strata, key=lambda stratum: (-worst_first.index(stratum[0]), stratum))
     random = np.random.default_rng(seed)
-    return [[stratum[index] for index in random.permutation(len(stratum))] for stratum in strata.values()]
+    return [[strata[one][index] for index in random.permutation(len(strata[one]))] for one in ordered]
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**32:
+        raise InputError("a seed is from 0 to 4294967295", field="seed", value=seed)
+
+
+def _too_few(coco: Coco, parts: int, patients: int) -> InputError:
+    return InputError(
+        f"{parts} parts need at least as many patients",
+        file=coco.path,
+        field="patients",
+        value=patients,
+        remedy="ask for fewer parts or folds",
+    )
 
 
 def _part_sizes(coco: Coco, fractions: Mapping[str, float], patients: int) -> dict[str, int]:
     """Round the fractions of ``patients`` to whole ones by largest remainder, at least 1 for every part."""
     if patients < len(fractions):
-        raise InputError(
-            f"{len(fractions)} parts need at least as many patients",
-            file=coco.path,
-            field="patients",
-            value=patients,
-            remedy="ask for fewer parts or folds",
-        )
+        raise _too_few(coco, len(fractions), patients)
     total = math.fsum(fractions.values())
     quotas = {name: fraction / total * patients for name, fraction in fractions.items()}
     sizes = {name: math.floor(quota + 1e-9) for name, quota in quotas.items()}

@@ -1,13 +1,16 @@
 """Data sets to the COCO profile: one module per source format, and the table of them all.
 
 A converter is a module with ``SOURCE``, a ``base.Source``: what the data set is called, by which rule lesions
-get their category, how its films are listed, and what to cite. ``develop.md`` in docs shows how to add one.
+get their category, how its films are listed, and what to cite. ``write-a-converter.md`` in docs shows how to
+add one, here or in a file of your own.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mammodet.datasets.errors import InputError
@@ -24,10 +27,37 @@ CONVERTERS: Mapping[str, tuple[str, str]] = {
 
 
 def load_source(name: str) -> Source:
-    """Return the converter called ``name``; raises InputError when there is none."""
+    """Return the converter called ``name``, or the ``SOURCE`` of a Python file of one's own, ``my_set.py``.
+
+    Such a file is run, like any program. Raises InputError when there is no such converter or file, and when
+    the file cannot be imported or has no ``SOURCE``.
+    """
+    if name.endswith(".py"):
+        return _own_source(Path(name))
     if name not in CONVERTERS:
-        remedy = f"choose one of {', '.join(CONVERTERS)}"
+        remedy = f"choose one of {', '.join(CONVERTERS)}, or give a Python file of your own"
         raise InputError("no such converter", field="source", value=name, remedy=remedy)
     module = importlib.import_module(f"mammodet.datasets.converters.{CONVERTERS[name][0]}")
     source: Source = module.SOURCE
+    return source
+
+
+def _own_source(path: Path) -> Source:
+    from mammodet.datasets.converters.base import Source  # noqa: PLC0415 (base imports much)
+
+    if not path.is_file():
+        raise InputError("no such file", file=path, remedy="give the Python file of your converter")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None  # the suffix is .py
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a program can raise
+        problem = f"cannot be imported: {type(error).__name__}: {error}"
+        raise InputError(problem, file=path, remedy="correct the file") from error
+    source = getattr(module, "SOURCE", None)
+    if not isinstance(source, Source):
+        remedy = "end it with SOURCE = Source(dataset, films, category_rule)"
+        raise InputError("has no SOURCE", file=path, field="SOURCE", value=source, remedy=remedy)
     return source

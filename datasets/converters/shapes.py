@@ -47,12 +47,13 @@ class Shape:
         assert polygons is None or isinstance(polygons, list)
         if polygons is not None:
             polygons = [[value * (down if i % 2 else across) for i, value in enumerate(p)] for p in polygons]
+        drawn = {"bbox": list(self.bbox), **self.provenance}  # in the frame that the source drew in
         return replace(
             self,
             bbox=(x * across, y * down, width * across, height * down),
             area=None if self.area is None else self.area * across * down,
             segmentation=polygons,
-            provenance={**self.provenance, "bbox_before_scaling": list(self.bbox)},
+            provenance={f"{key}_before_scaling": value for key, value in drawn.items()},
         )
 
 

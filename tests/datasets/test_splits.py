@@ -16,9 +16,11 @@ from mammodet.datasets.splits import (
     Split,
     folds_by_patient,
     group_by_patient,
+    left_out,
     official_split,
     patient_of,
     split_by_patient,
+    stratum_of,
     worst_label,
 )
 
@@ -159,7 +161,51 @@ def test_folds_hold_every_patient_out_once(labels: list[str | None], folds: int,
     for fold in found:
         check_partition(coco, fold)
         sizes.append(len(patients_of(coco, fold["val"])))
-    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) - min(sizes) <= 3  # StratifiedGroupKFold puts fair strata before equal sizes
+    assert min(sizes) >= 1
+
+
+def described(kinds: list[tuple[str, str | None, str]], each: int) -> Coco:
+    """Return ``each`` patients of one image for every (label, finding, density)."""
+    coco = coco_of([label for label, _, _ in kinds for _ in range(each)], images_each=1)
+    for index, image in enumerate(coco.images):
+        _, finding, image["density"] = kinds[index // each]
+        if finding is not None:
+            lesion: AnnotationRecord = {"id": index + 1, "image_id": image["id"], "category_id": 2}
+            coco.annotations.append({**lesion, "bbox": [0, 0, 1, 1], "finding": finding})
+    return coco
+
+
+KINDS = [("malignant", "mass", "A"), ("malignant", "mass", "B"), ("malignant", "calcification", "A")]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_findings_and_densities_are_shared_out_too(seed: int) -> None:
+    coco = described([*KINDS, ("normal", None, "A"), ("normal", None, "B")], each=20)
+    folds = [fold["val"] for fold in folds_by_patient(coco, 5, seed)]
+    tenths = split_by_patient(coco, {"a": 0.5, "b": 0.25, "c": 0.25}, seed)
+    for part, share in [(fold, 4) for fold in folds] + [
+        (tenths["a"], 10),
+        (tenths["b"], 5),
+        (tenths["c"], 5),
+    ]:
+        strata = Counter((one - 1) // 20 for one in part)
+        assert strata == dict.fromkeys(range(5), share)
+
+
+def test_a_stratum_is_worst_label_kinds_of_finding_and_commonest_density() -> None:
+    coco = described([KINDS[0], ("malignant", "calcification", "C"), ("normal", None, "C")], each=1)
+    assert stratum_of(coco, coco.images) == ("malignant", "calcification+mass", "C")
+    assert stratum_of(coco, coco.images[2:]) == ("normal", "", "C")
+    coco.annotations[0]["ignore"] = 1
+    assert stratum_of(coco, coco.images[:1]) == ("malignant", "", "A")
+
+
+def test_images_without_patient_are_grouped_by_their_study() -> None:
+    coco = coco_of(["normal"] * 2, images_each=2)
+    for image in coco.images:
+        image["study_id"] = f"s{image.pop('patient_id')}"
+    assert [len(images) for images in group_by_patient(coco).values()] == [2, 2]
 
 
 def test_one_fold_is_refused() -> None:
@@ -175,6 +221,9 @@ def test_the_official_split_is_kept_and_must_be_whole() -> None:
     coco.images[1]["split"] = None
     with pytest.raises(InputError, match=r"images\[id=2\]\.split"):
         official_split(coco)
+    coco.images[1]["provenance"] = {"official_split": "train"}  # the patient is in a later part as well
+    assert official_split(coco) == {"train": {1, 3}}
+    assert left_out(coco) == {2}
     coco.images[1]["split"] = "../x"
     with pytest.raises(InputError, match="file name"):
         official_split(coco)

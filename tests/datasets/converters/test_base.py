@@ -13,7 +13,7 @@ from mammodet.datasets.converters import CONVERTERS, load_source
 from mammodet.datasets.converters.audit import Audit
 from mammodet.datasets.converters.base import Film, Lesion, Source, convert
 from mammodet.datasets.converters.files import ImageFiles
-from mammodet.datasets.converters.shapes import box
+from mammodet.datasets.converters.shapes import box, polygon
 from mammodet.datasets.converters.tables import read_csv
 from mammodet.datasets.dicom import hash_id
 from mammodet.datasets.drawing import write_png
@@ -38,6 +38,41 @@ def test_every_registered_converter_loads_and_states_its_rule(name: str) -> None
 def test_an_unknown_converter_names_the_known_ones() -> None:
     with pytest.raises(InputError, match="mini-mias, mask-folders, seed-csv"):
         load_source("nope")
+
+
+def test_the_converter_of_the_docs_works(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "write-a-converter.md").read_text(encoding="utf-8")
+    (tmp_path / "my_set.py").write_text(page.split("```python\n")[1].split("```")[0], encoding="utf-8")
+    image(tmp_path / "data" / "a.png")
+    image(tmp_path / "data" / "b.png")
+    rows = "file,patient,x,y,width,height,class\na,p1,1,2,3,4,1\na,p1,0,0,2,2,0\nb,p2,,,,,\n"
+    (tmp_path / "data" / "boxes.csv").write_text(rows)
+    source = load_source(str(tmp_path / "my_set.py"))
+    coco, _ = convert(source, tmp_path / "data", tmp_path / "coco.json")
+    assert [(one["bbox"], one["category_id"]) for one in coco.annotations] == [
+        ([1, 2, 3, 4], 2),
+        ([0, 0, 2, 2], 1),
+    ]
+    assert [image["label"] for image in coco.images] == ["malignant", "normal"]
+    (tmp_path / "data" / "boxes.csv").write_text(rows + "b,p2,1,1,1,x,0\n")
+    with pytest.raises(InputError, match="row at line 5, column height: must be a number"):
+        convert(source, tmp_path / "data", tmp_path / "coco.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "has no SOURCE"),
+        ("SOURCE = 3", "has no SOURCE"),
+        ("import nothing_of_this_name", "ModuleNotFound"),
+    ],
+)
+def test_a_file_that_is_no_converter_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(InputError, match=problem):
+        load_source(str(tmp_path / "mine.py"))
+    with pytest.raises(InputError, match="no such file"):
+        load_source(str(tmp_path / "absent.py"))
 
 
 def test_files_are_found_by_path_name_and_stem(tmp_path: Path) -> None:
@@ -97,6 +132,52 @@ def test_the_flow_fills_the_profile(tmp_path: Path) -> None:
     assert coco.info["category_rule"] == "no rule"
     assert seen == ["a", "b"]
     assert audit.rows_used == 3
+
+
+def test_outlines_of_a_copy_of_another_size_are_rescaled_or_refused(tmp_path: Path) -> None:
+    for name, size in (("a", (8, 16)), ("b", (4, 9))):
+        write_png(tmp_path / f"{name}.png", np.zeros(size, dtype=np.uint8))
+    outline = polygon([(4, 4), (8, 4), (8, 12)])
+    films = [Film(name, [Lesion(outline, 2)], size=(32, 16)) for name in ("a", "b")]
+    coco, audit = convert(source_of(films), tmp_path, tmp_path / "coco.json")
+    (found,) = coco.annotations
+    assert (found["bbox"], found["area"]) == ([2, 2, 2, 4], 4)  # half of 4 x 8, a quarter of 16
+    assert found["segmentation"] == [[2, 2, 4, 2, 4, 6]]
+    assert found["provenance"]["bbox_before_scaling"] == [4, 4, 4, 8]
+    assert list(audit.dropped) == ["the annotations were drawn on an image of another shape"]
+    assert list(audit.notes) == ["the annotations were drawn on an image of another size: rescaled"]
+
+
+def test_a_patient_of_two_official_parts_stays_in_the_later_one(tmp_path: Path) -> None:
+    parts = {"a": ("p", "train"), "b": ("p", "test"), "c": ("q", "train"), "d": ("p", "val")}
+    for name in parts:
+        image(tmp_path / f"{name}.png")
+    films = [Film(name, (), {"patient_id": one, "split": part}) for name, (one, part) in parts.items()]
+    coco, audit = convert(source_of(films), tmp_path, tmp_path / "coco.json")
+    assert [one["split"] for one in coco.images] == [None, "test", "train", None]
+    assert [(one.get("provenance") or {}).get("official_split") for one in coco.images] == [
+        "train",
+        None,
+        None,
+        "val",
+    ]
+    (moved,) = audit.notes.values()
+    assert moved == {"p (train)": 1, "p (val)": 1}
+
+
+def test_paths_of_another_machine_are_found_by_their_end(tmp_path: Path) -> None:
+    for name in ("p1/s1/x.png", "p1/s2/x.png", "p2/y.png"):
+        image(tmp_path / name)
+    files = ImageFiles(tmp_path)
+    assert files.find_tail("/mnt/disk/p1/s2/x.png") == tmp_path / "p1" / "s2" / "x.png"
+    assert files.find_tail("D:\\data\\P2\\Y.png") == tmp_path / "p2" / "y.png"
+    assert files.find_tail("../../p2/y.png") == tmp_path / "p2" / "y.png"
+    assert files.find_tail("/mnt/z.png") is None
+    assert files.find_tail("") is None
+    with pytest.raises(InputError, match="several of that name"):
+        files.find_tail("/mnt/x.png")
+    assert files.below("S2") == [tmp_path / "p1" / "s2" / "x.png"]
+    assert len(files.below("p1")) == 2
 
 
 def test_rows_read_are_those_used_and_those_dropped() -> None:
