@@ -27,7 +27,8 @@ from mammodet.datasets.errors import InputError
 from mammodet.datasets.mammogram import image_size
 
 _TEXTS = frozenset(
-    {".csv", ".htm", ".html", ".json", ".md", ".pdf", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml"}
+    {".csv", ".data", ".htm", ".html", ".ics", ".json", ".md", ".names", ".overlay", ".pdf", ".txt"}
+    | {".xls", ".xlsx", ".xml", ".yaml", ".yml"}
 )
 
 
@@ -59,7 +60,8 @@ class Film:
         (width, height) of the files that outlines were read from, such as masks; it must be the image's.
     size:
         (width, height) of the image that the annotations were drawn on, where the source states it. Boxes are
-        rescaled to a file of another size with the same shape, within 1 %; other films are dropped.
+        rescaled to a file of another size with the same shape, within 1 %, and so is a ``spacing_mm`` in
+        ``keys``; other films are dropped.
     """
 
     name: str
@@ -180,6 +182,9 @@ def _readable(film: Film, files: ImageFiles, audit: Audit) -> tuple[Path, tuple[
 def _image_record(film: Film, path: Path, size: tuple[int, int], out: Path, audit: Audit) -> ImageRecord:
     """Return what the source says about the image and, where it is silent, its DICOM header."""
     told = {key: value for key, value in film.keys.items() if value is not None}
+    if film.size is not None and "spacing_mm" in told:  # pixels of a rescaled copy are larger or smaller
+        down, across = told["spacing_mm"]
+        told["spacing_mm"] = [down * film.size[1] / size[1], across * film.size[0] / size[0]]
     header = header_keys(path)
     for key in ("laterality", "view"):
         if key in told and header.get(key, told[key]) != told[key]:

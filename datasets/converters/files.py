@@ -30,7 +30,7 @@ class ImageFiles:
         self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
         for path in self.paths:
             relative = path.relative_to(root)
-            for name in {relative.as_posix(), relative.name, relative.stem}:
+            for name in {relative.as_posix(), relative.name, relative.stem.strip()}:
                 self._by_name[name.lower()].append(path)
 
     def find(self, name: str) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -47,7 +48,9 @@ def _lesion(row: Row, column: str) -> Lesion:
     """Read one cell; never ``eval``, the file may come from anywhere."""
     cell = row.cells[column]
     try:
-        found = ast.literal_eval(cell) if len(cell) <= _LONGEST_CELL else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd literals, which are refused below
+            found = ast.literal_eval(cell) if len(cell) <= _LONGEST_CELL else None
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         found = None
     if not isinstance(found, Mapping):

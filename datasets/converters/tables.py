@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,11 @@ class Row:
         where = f"row at line {self.line}, column {column}"
         return InputError(problem, file=self.file, field=where, value=self.cells.get(column), remedy=remedy)
 
+    def code(self, column: str) -> str:
+        """Return a cell without the ``.0`` that pandas adds to numbers; "" for ``nan``, or no such column."""
+        cell = self.cells.get(column, "").removesuffix(".0")
+        return "" if cell.lower() in {"nan", "null", "none", "<na>"} else cell
+
     def number(self, column: str) -> float:
         """Return the finite number in a cell; raises InputError when there is none."""
         try:
@@ -50,17 +55,23 @@ def read_csv(
     Raises InputError when the file is not there, is no UTF-8 or no CSV, lacks a ``required`` column, or has
     more columns than any table.
     """
+    return list(iter_csv(path, delimiter=delimiter, required=required, keep=keep))
+
+
+def iter_csv(
+    path: Path, *, delimiter: str = ",", required: Sequence[str] = (), keep: Sequence[str] | None = None
+) -> Iterator[Row]:
+    """Yield the rows of ``read_csv`` one by one, for tables that should not be held in memory."""
     encoding = encoding_of(path)
     try:
         with path.open(encoding=encoding, newline="") as stream:
             reader = csv.reader(stream, delimiter=delimiter, strict=True)
-            rows = _rows(reader, path, required, None if keep is None else frozenset(keep))
+            yield from _rows(reader, path, required, None if keep is None else frozenset(keep))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"is no CSV in UTF-8: {error}", file=path, remedy="save it as CSV UTF-8") from None
-    return rows
 
 
-def _rows(reader: Any, path: Path, required: Sequence[str], keep: frozenset[str] | None) -> list[Row]:
+def _rows(reader: Any, path: Path, required: Sequence[str], keep: frozenset[str] | None) -> Iterator[Row]:
     lines = ((reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells))
     _, header = next(lines, (0, None))
     if header is None:
@@ -69,16 +80,17 @@ def _rows(reader: Any, path: Path, required: Sequence[str], keep: frozenset[str]
     for name in required:
         if name not in columns:
             raise InputError("has no such column", file=path, field=name, value=columns)
-    rows = []
+    kept = _kept(columns, keep)
     for line, cells in lines:
-        while len(cells) > len(columns):
-            columns.append(f"column {len(columns) + 1}")
+        if len(cells) > len(columns):
+            columns += [f"column {number + 1}" for number in range(len(columns), len(cells))]
+            kept = _kept(columns, keep)
         if len(columns) > MOST_COLUMNS:
             problem = f"has {len(cells)} cells, more than any table has columns"
             remedy = "check that the file is whole"
             raise InputError(problem, file=path, field=f"line {line}", remedy=remedy)
-        rows.append(Row(path, line, _cells(columns, cells, keep)))
-    return rows
+        row = {name: cells[index].strip() if index < len(cells) else "" for index, name in kept}
+        yield Row(path, line, row)
 
 
 def _column_names(header: Sequence[str]) -> list[str]:
@@ -89,7 +101,5 @@ def _column_names(header: Sequence[str]) -> list[str]:
     return names
 
 
-def _cells(columns: Sequence[str], cells: Sequence[str], keep: frozenset[str] | None) -> dict[str, str]:
-    padded = [*cells, *[""] * (len(columns) - len(cells))]
-    pairs = zip(columns, padded, strict=True)
-    return {name: cell.strip() for name, cell in pairs if keep is None or name in keep}
+def _kept(columns: Sequence[str], keep: frozenset[str] | None) -> list[tuple[int, str]]:
+    return [(index, name) for index, name in enumerate(columns) if keep is None or name in keep]
