@@ -35,4 +35,6 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None = 1) -> None:
     """Write JSON atomically. NaN and infinity are refused, because JSON has neither."""
-    write_text(path, json.dumps(value, indent=indent, allow_nan=False) + "\n")
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        json.dump(value, stream, indent=indent, allow_nan=False)
+        stream.write("\n")

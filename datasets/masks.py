@@ -32,7 +32,8 @@ def segmentation_to_mask(segmentation: Any, width: int, height: int) -> NDArray[
     if isinstance(segmentation, dict):
         runs = _runs(segmentation["counts"])
         flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-        return np.ascontiguousarray(flat.reshape(width, height).T)
+        # cv2 transposes in blocks, many times faster than a copy of the strided view
+        return cv2.transpose(flat.reshape(width, height).view(np.uint8)).view(np.bool_)
     # pycocotools takes a list of four numbers for a box; a polygon has six or more, which was checked
     coded = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
     return np.asarray(coco_mask.decode(coded), dtype=bool)

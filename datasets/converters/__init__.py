@@ -23,6 +23,20 @@ CONVERTERS: Mapping[str, tuple[str, str]] = {
     "mini-mias": ("mini_mias", "mini-MIAS: Info.txt and 1024 x 1024 PGM films, lesions as circles"),
     "mask-folders": ("mask_folders", "images beside folders of masks, NAME_benign.png or NAME_malignant.png"),
     "seed-csv": ("seed_csv", "annotations.csv with a box per cell, as FPNNet of Lin et al. reads it"),
+    "cbis-ddsm": ("cbis_ddsm", "CBIS-DDSM: four tables, a mask per calcification or mass, proven pathology"),
+    "inbreast": ("inbreast", "INbreast: INbreast.csv, outlines in AllXML, BI-RADS per image"),
+    "vindr-mammo": ("vindr", "VinDr-Mammo: finding_annotations.csv with boxes, BI-RADS per finding"),
+    "cdd-cesm": ("cdd_cesm", "CDD-CESM: contrast-enhanced images, hand-drawn regions, pathology per image"),
+    "ddsm": ("ddsm", "DDSM: .ics and .OVERLAY files with chain codes, films converted from .LJPEG"),
+    "omi-db": ("omi_db", "OMI-DB through the package omidb: marks with histology from NBSS records"),
+    "embed": ("embed", "EMBED Open Data: boxes on 2D images, tissue or BI-RADS per finding of a breast"),
+    "cmmd": ("cmmd", "CMMD: benign or malignant per breast, sides from DICOM headers, no boxes"),
+    "rsna": ("rsna", "RSNA Screening Mammography: train.csv with cancer and biopsy per breast, no boxes"),
+    "csaw-cc": ("csaw_cc", "CSAW-CC: screening exams of women with and without cancer, some with masks"),
+    "voc": ("pascal_voc", "Pascal VOC: an XML file per image, as LabelImg and CVAT write it"),
+    "yolo": ("yolo", "YOLO: a text file per image, classes named by data.yaml, classes.txt or obj.names"),
+    "labelme": ("labelme", "LabelMe: a JSON file per image with polygons, boxes, circles and masks"),
+    "coco": ("coco_export", "COCO detection files as CVAT, Label Studio and others export them"),
 }
 
 

@@ -12,7 +12,13 @@ from mammodet.datasets.errors import InputError
 
 # BI-RADS 5th edition, from best to worst. 0, incomplete, tells nothing.
 BIRADS = ("1", "2", "3", "4A", "4", "4B", "4C", "5", "6")
-CLASSES: Mapping[str, int | None] = {"benign": BENIGN, "malignant": MALIGNANT, "ignore": None}
+LEAVE_OUT = "leave-out"  # no lesion at all, such as a nipple
+CLASSES: Mapping[str, int | None] = {
+    "benign": BENIGN,
+    "malignant": MALIGNANT,
+    "ignore": None,  # a lesion of unknown truth
+    LEAVE_OUT: None,
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,8 @@ class Options:
         The lowest BI-RADS of a malignant finding; by convention 4, which includes 4A. Findings between the
         two, and those without a BI-RADS, are kept with ``ignore: 1``.
     classes:
-        What the class names of a generic format stand for: benign, malignant, or ignore.
+        What the class names of a generic format stand for: benign, malignant, ignore (a lesion of unknown
+        truth, kept with ``ignore: 1``), or leave-out (no lesion, such as a nipple or a muscle).
     """
 
     benign_up_to: str = "3"
