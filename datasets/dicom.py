@@ -1,4 +1,4 @@
-"""The header of a DICOM mammogram: what may be read, and the facts that leave the reader.
+"""The header of a DICOM mammogram: its elements, and the facts that leave the reader.
 
 Names, birth dates and accession numbers never do.
 """
@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +16,23 @@ from typing import Any, Literal
 import pydicom
 from pydicom import Dataset
 
-from mammodet.datasets.errors import InputError
+from mammodet.datasets.dicom_file import open_dicom, quiet_pydicom
+
+__all__ = [
+    "VIEW_CODES",
+    "DicomFacts",
+    "IdentifyBy",
+    "element",
+    "hash_id",
+    "items",
+    "number",
+    "numbers",
+    "open_dicom",
+    "quiet_pydicom",
+    "read_facts",
+    "shown",
+    "text",
+]
 
 IdentifyBy = Literal["patient-id", "hash", "uid"]
 
@@ -38,8 +52,8 @@ VIEW_CODES: Mapping[str, str] = {
     "127457009": "SPECIMEN", "G-8310": "SPECIMEN",
 }  # fmt: skip
 _MAGNIFICATION_CODES = {"399163009", "R-102D6"}  # PS3.16 CID 4015 View Modifier: magnification
-_GREY = {"MONOCHROME1", "MONOCHROME2"}
-_DIGITISED = {"CR", "DX", "RG", "SC", "OT"}  # modalities that films and plates of breasts also come under
+_MODIFIED = re.compile(r"(CC|MLO|ML|LM)[A-Z]{1,2}")
+_OTHER_VIEWS = {"XCC", "AT", "CV", "RL", "RM", "TAN"}  # in use, though no defined terms
 
 
 @dataclass(frozen=True)
@@ -58,61 +72,6 @@ class DicomFacts:
     notes: tuple[str, ...]
 
 
-@contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """Keep pydicom from warning about odd values, whose text could hold a name."""
-    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def open_dicom(path: Path, *, header_only: bool = False) -> Dataset:
-    """Parse a DICOM file; raises InputError when that fails."""
-    try:
-        return pydicom.dcmread(path, force=True, stop_before_pixels=header_only)
-    except Exception as error:  # pydicom raises EOFError, struct.error, ValueError, NotImplementedError ...
-        raise InputError(
-            f"cannot be parsed as DICOM ({error or type(error).__name__})",
-            file=path,
-            remedy="fetch the file again; it is cut off or damaged",
-        ) from None
-
-
-def check_mammogram(data: Dataset, path: Path) -> None:
-    """Refuse what is no single grey mammogram, before its pixels are touched.
-
-    Raises InputError for other modalities, multi-frame (tomosynthesis) and colour images.
-    """
-    modality = text(data, "Modality")
-    breast = "BREAST" in (text(data, "BodyPartExamined") or "").upper()
-    if modality not in {None, "MG"} and not (modality in _DIGITISED and breast):
-        raise InputError(
-            "is no mammogram",
-            file=path,
-            field="(0008,0060) Modality",
-            value=modality,
-            remedy="leave the file out; MG is read, and CR or DX of the body part BREAST",
-        )
-    frames = number(data, "NumberOfFrames")
-    if frames is not None and frames > 1:
-        raise InputError(
-            "is a multi-frame image (tomosynthesis), not a single mammogram",
-            file=path,
-            field="(0028,0008) Number of Frames",
-            value=int(frames),
-            remedy="give the 2D or synthetic 2D image of the study",
-        )
-    photometric = text(data, "PhotometricInterpretation") or "MONOCHROME2"
-    if photometric not in _GREY or (number(data, "SamplesPerPixel") or 1) > 1:
-        raise InputError(
-            "is a colour image, such as a screenshot",
-            file=path,
-            field="(0028,0004) Photometric Interpretation",
-            value=photometric,
-            remedy="leave the file out",
-        )
-
-
 def read_facts(data: Dataset, path: Path, identify_by: IdentifyBy) -> DicomFacts:
     """Read the header facts of a mammogram."""
     notes: list[str] = []
@@ -121,8 +80,8 @@ def read_facts(data: Dataset, path: Path, identify_by: IdentifyBy) -> DicomFacts
     spacing, source = _spacing(data, notes)
     if _is_magnified(data):
         factor = number(data, "EstimatedRadiographicMagnificationFactor")
-        shown = f" (factor {factor:g})" if factor else ""
-        notes.append(f"magnification view{shown}: spacing is from {source or 'nowhere'}")
+        known = f" (factor {factor:g})" if factor and factor < 100 else ""
+        notes.append(f"magnification view{known}: spacing is from {source or 'nowhere'}")
     study = text(data, "StudyInstanceUID") or path.absolute().parent.name
     return DicomFacts(
         laterality=_laterality(data),
@@ -148,9 +107,24 @@ def element(data: Dataset, keyword: str) -> Any:
 
 
 def text(data: Dataset, keyword: str) -> str | None:
-    """Return a text element, stripped, or None."""
+    """Return the first value of a text element, stripped, or None.
+
+    Names of persons, sequences and raw bytes are no text, even where a damaged header has them.
+    """
     value = element(data, keyword)
-    return (str(value).replace("\0", "").strip() or None) if value is not None else None
+    if isinstance(value, list | pydicom.multival.MultiValue):
+        value = value[0] if len(value) else None
+    if not isinstance(value, str | int | float):
+        return None
+    return str(value).replace("\0", "").strip() or None
+
+
+def shown(value: str | float | None) -> str | float | None:
+    """Return a value for a message; what has not the form of a code or a count could be a name or a date."""
+    if isinstance(value, str):
+        coded = r"[A-Z]{2,4}|YBR_\w+|PALETTE COLOR|MONOCHROME\d|[0-9.]{9,64}"
+        return value if re.fullmatch(coded, value) and not value.isdecimal() else "another value"
+    return value if value is None or abs(value) < 1e6 else "another value"
 
 
 def numbers(data: Dataset, keyword: str) -> list[float]:
@@ -186,19 +160,19 @@ def items(data: Dataset, keyword: str) -> list[Dataset]:
 def _laterality(data: Dataset) -> str | None:
     # Image Laterality belongs to the image; Laterality to the whole series, which may hold both sides.
     for keyword in ("ImageLaterality", "Laterality"):
-        side = (text(data, keyword) or "").upper()[:1]
-        if side in {"L", "R"}:
-            return side
+        side = (text(data, keyword) or "").upper()
+        if side in {"L", "R", "LEFT", "RIGHT"}:
+            return side[0]
     return None
 
 
 def _view(data: Dataset) -> str | None:
     position = re.sub(r"[^A-Z]", "", (text(data, "ViewPosition") or "").upper())
-    known = set(VIEW_CODES.values())
-    if position not in known and position[1:] in known and position[0] in "LR":
-        position = position[1:]  # "RCC", "L MLO"
-    if position:
-        return position
+    names = [position, position[1:]] if position[:1] in {"L", "R"} else [position]  # "RCC", "L MLO"
+    known = {*VIEW_CODES.values(), *_OTHER_VIEWS}
+    # Up to two letters more tell a modifier: CCID with the implant displaced, MLOM magnified.
+    for name in [one for one in names if one in known] + [one for one in names if _MODIFIED.fullmatch(one)]:
+        return name
     for item in items(data, "ViewCodeSequence"):
         code = text(item, "CodeValue") or ""
         if code in VIEW_CODES:

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 
 from mammodet.datasets.dicom import element, items, number, numbers, text
 from mammodet.datasets.errors import InputError
@@ -127,7 +128,7 @@ def _windows(data: Dataset, notes: list[str]) -> list[Window]:
     for index, (center, width) in enumerate(zip(centers, widths, strict=False)):
         explanation = explanations[index] if index < len(explanations) else None
         if width < 1 and (function == "LINEAR" or width <= 0):
-            notes.append(f"(0028,1051) Window Width {width:g} is not allowed: window {index} ignored")
+            notes.append(f"(0028,1051) Window Width is not allowed: window {index} ignored")
             continue
         found.append(Window(center, width, function, explanation))
     return found
@@ -137,7 +138,8 @@ def _explanations(data: Dataset) -> list[str]:
     value = element(data, "WindowCenterWidthExplanation")
     if value is None:
         return []
-    return [value.strip()] if isinstance(value, str) else [str(one).strip() for one in value]
+    several = value if isinstance(value, list | MultiValue) else [value]
+    return [one.strip() if isinstance(one, str) else "" for one in several]
 
 
 def _tables(data: Dataset, notes: list[str]) -> list[Table]:

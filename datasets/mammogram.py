@@ -11,20 +11,19 @@ from numpy.typing import NDArray
 
 from mammodet.datasets.dicom import (
     IdentifyBy,
-    check_mammogram,
     hash_id,
-    number,
     open_dicom,
     quiet_pydicom,
     read_facts,
     text,
 )
+from mammodet.datasets.dicom_bits import stored_bits
+from mammodet.datasets.dicom_check import check_mammogram, frame_size
 from mammodet.datasets.dicom_pixels import decode, meaning_of
-from mammodet.datasets.errors import InputError
 from mammodet.datasets.filenames import parse_stem
 from mammodet.datasets.filetype import file_kind
 from mammodet.datasets.intensity import plain_meaning, to_unit
-from mammodet.datasets.raster import RasterKind, check_size, raster_size, read_raster
+from mammodet.datasets.raster import RasterKind, raster_size, read_raster
 from mammodet.datasets.standardise import Recipe
 
 
@@ -138,22 +137,18 @@ def image_size(path: str | PathLike[str]) -> tuple[int, int]:
         return raster_size(path, kind)
     with quiet_pydicom():
         data = open_dicom(path, header_only=True)
-        rows, columns = number(data, "Rows"), number(data, "Columns")
-    if rows is None or columns is None:
-        field = "(0028,0010) Rows, (0028,0011) Columns"
-        raise InputError("is missing", file=path, field=field, remedy="it is no image, or it is cut off")
-    check_size(int(columns), int(rows), path)
-    return int(columns), int(rows)
+        return frame_size(data, path)
 
 
 def _read_dicom(path: Path, recipe: Recipe, identify_by: IdentifyBy) -> Mammogram:
     with quiet_pydicom():
+        # The header decides first, so that no gigabytes of tomosynthesis are read to be refused.
+        check_mammogram(open_dicom(path, header_only=True), path, recipe)
         data = open_dicom(path)
-        check_mammogram(data, path)
         facts = read_facts(data, path, identify_by)
         stored = decode(data, path)
         meaning, voi_notes = meaning_of(data, stored, recipe, path)
-        depth = int(number(data, "BitsStored") or stored.dtype.itemsize * 8)
+        depth = stored_bits(data, stored.dtype.itemsize * 8)
     pixels, notes = to_unit(stored, meaning, recipe, path)
     named = parse_stem(path.stem)
     spacing, source = _assumed(facts.spacing_mm, facts.spacing_source, recipe)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ MAX_PIXELS = 2**27
 
 _PGM_HEADER = re.compile(rb"P[25](?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)\s")
 _LONGEST_NUMBER = 9  # digits of a number in a PGM header
+_LONGEST_LINE = 2**24  # bytes of a comment, or of digits without white space
 _BITS = {"1": 1, "L": 8, "LA": 8, "P": 8, "PA": 8, "RGB": 8, "RGBA": 8, "RGBX": 8, "CMYK": 8, "YCbCr": 8}
 _BITS |= {"I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16, "I": 16}
 
@@ -112,9 +113,8 @@ def _opened(path: Path, kind: RasterKind) -> Iterator[Image.Image]:
 
 
 def _check_layout(image: Image.Image, path: Path, kind: RasterKind) -> None:
-    if getattr(image, "n_frames", 1) > 1:
-        remedy = "save each page as a file of its own"
-        raise InputError("holds several pages", file=path, value=getattr(image, "n_frames", 1), remedy=remedy)
+    if _has_second_page(image):
+        raise InputError("holds several pages", file=path, remedy="save each page as a file of its own")
     deep_colour = kind == "png" and image.mode not in {"1", "L", "I", "I;16"} and _png_depth(path) == 16
     if image.mode not in _BITS or deep_colour:
         raise InputError(
@@ -124,6 +124,17 @@ def _check_layout(image: Image.Image, path: Path, kind: RasterKind) -> None:
             value=f"16-bit {image.mode}" if deep_colour else image.mode,
             remedy="save the image as 8- or 16-bit grey PNG",
         )
+
+
+def _has_second_page(image: Image.Image) -> bool:
+    # Counting all pages would take minutes for a damaged TIFF file that is a chain of millions of them.
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return getattr(image, "n_frames", 1) > 1
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return True
 
 
 def _png_depth(path: Path) -> int:
@@ -174,17 +185,19 @@ def _pgm_header(head: bytes, path: Path) -> tuple[int, int, int, int]:
 
 
 def _read_pgm(path: Path) -> Raster:
-    content = path.read_bytes()
-    width, height, highest, start = _pgm_header(content[:65536], path)
-    binary = content.startswith(b"P5")
-    stored_type: type[Any] = np.uint8 if highest < 256 else np.uint16
-    found = (len(content) - start) // np.dtype(stored_type).itemsize
-    if binary:
-        # The two bytes of a value have the high one first (Netpbm, PGM format).
-        coded = np.dtype(stored_type).newbyteorder(">")
-        values = np.frombuffer(content, coded, min(found, width * height), start).astype(stored_type)
-    else:
-        values = _plain_values(content[start:], highest, path).astype(stored_type)
+    with path.open("rb") as stream:
+        head = stream.read(65536)
+        width, height, highest, start = _pgm_header(head, path)
+        stored_type: type[Any] = np.uint8 if highest < 256 else np.uint16
+        stream.seek(start)
+        if head.startswith(b"P5"):
+            # The two bytes of a value have the high one first (Netpbm, PGM format).
+            coded = np.dtype(stored_type).newbyteorder(">")
+            content = stream.read(width * height * coded.itemsize)
+            found = len(content) // coded.itemsize
+            values = np.frombuffer(content, coded, found).astype(stored_type)
+        else:
+            values = _plain_values(stream, width * height, highest, path).astype(stored_type)
     if values.size < width * height:
         raise InputError(
             f"is cut off: {values.size} of {width * height} pixels are there",
@@ -195,7 +208,24 @@ def _read_pgm(path: Path) -> Raster:
     return Raster(stored, highest, highest.bit_length())
 
 
-def _plain_values(text: bytes, highest: int, path: Path) -> NDArray[np.int64]:
+def _plain_values(stream: BinaryIO, count: int, highest: int, path: Path) -> NDArray[np.uint16]:
+    """Read up to ``count`` numbers, in parts: a list of all would take fifty times the memory of the file."""
+    parts, found, rest = [np.empty(0, dtype=np.uint16)], 0, b""
+    while found < count and (part := stream.read(2**20)):
+        # A part may end within a number or a comment; the rest of its last line or word waits for the next.
+        text = rest + part
+        end = max(map(text.rfind, [b"\n"] if b"#" in text else [b"\n", b" ", b"\t"])) + 1
+        rest = text[end:]
+        if len(rest) > _LONGEST_LINE:
+            raise InputError("has an endless line", file=path, remedy="fetch or export the file again")
+        parts.append(_numbers(text[:end], highest, path))
+        found += parts[-1].size
+    if found < count:
+        parts.append(_numbers(rest, highest, path))
+    return np.concatenate(parts)
+
+
+def _numbers(text: bytes, highest: int, path: Path) -> NDArray[np.uint16]:
     try:
         values = np.array(re.sub(rb"#[^\n]*", b"", text).split(), dtype=np.int64)
     except (ValueError, OverflowError):
@@ -205,4 +235,4 @@ def _plain_values(text: bytes, highest: int, path: Path) -> NDArray[np.int64]:
     if odd.size:
         problem = f"has a value that is not 0 to {highest}, its PGM maxval"
         raise InputError(problem, file=path, value=int(odd[0]), remedy="fetch or export the file again")
-    return values
+    return values.astype(np.uint16)

@@ -60,6 +60,9 @@ class Recipe:
     allow_for_processing:
         Accept raw FOR PROCESSING images: logarithm and inversion give them the look of an image for
         presentation, but no vendor's processing.
+    allow_secondary_capture:
+        Accept scans of films under the modalities SC and OT, and Secondary Captures under CR, DX and RG, when
+        the header names no body part. Those of the modality MG or the body part BREAST need no permission.
     """
 
     crop: bool = True
@@ -71,6 +74,7 @@ class Recipe:
     assumed_spacing_mm: float | None = None
     orient_left: bool = False
     allow_for_processing: bool = False
+    allow_secondary_capture: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():

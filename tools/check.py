@@ -31,12 +31,15 @@ class Arguments:
         Whether the file must follow mammodet's profile (categories benign and malignant, types of the keys).
     allow_for_processing:
         With --files read, take raw FOR PROCESSING images, as a recipe that allows them does.
+    allow_secondary_capture:
+        With --files read, take scans of films that name no body part, as a recipe that allows them does.
     """
 
     coco: Path
     files: Literal["exist", "size", "read", "no"] = "exist"
     profile: bool = True
     allow_for_processing: bool = False
+    allow_secondary_capture: bool = False
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,7 +75,10 @@ def _file_faults(content: Any, arguments: Arguments) -> list[Fault]:
 
 
 def _size_by(arguments: Arguments) -> Callable[[Path], tuple[int, int]] | None:
-    recipe = Recipe(allow_for_processing=arguments.allow_for_processing)
+    recipe = Recipe(
+        allow_for_processing=arguments.allow_for_processing,
+        allow_secondary_capture=arguments.allow_secondary_capture,
+    )
 
     def read(path: Path) -> tuple[int, int]:
         mammogram = read_mammogram(path, recipe)

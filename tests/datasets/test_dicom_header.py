@@ -148,3 +148,157 @@ def test_colour_screenshots_are_refused(make_dicom: Any) -> None:
 def test_missing_modality_and_digitised_films_are_read(make_dicom: Any) -> None:
     assert any("Modality" in note for note in read_mammogram(make_dicom(Modality=None)).notes)
     assert read_mammogram(make_dicom(Modality="CR", BodyPartExamined="BREAST")).patient_id == "P7"
+
+
+SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"Modality": "OT", "SOPClassUID": SECONDARY},
+        {"Modality": "SC", "SOPClassUID": f"{SECONDARY}.2"},
+        {"Modality": "OT"},
+        {"Modality": "CR", "SOPClassUID": SECONDARY, "BodyPartExamined": ""},
+    ],
+)
+def test_scans_of_films_are_read_when_asked_for(make_dicom: Any, tags: dict[str, Any]) -> None:
+    path = make_dicom(PresentationIntentType=None, **tags)
+    with pytest.raises(InputError, match=r"Modality.*allow_secondary_capture"):
+        read_mammogram(path)
+    mammogram = read_mammogram(path, Recipe(allow_secondary_capture=True))
+    assert mammogram.pixels.shape == (96, 80)
+    assert mammogram.recipe.allow_secondary_capture
+
+
+def test_film_scans_that_tell_of_a_breast_need_no_permission(make_dicom: Any) -> None:
+    # CBIS-DDSM stores its films so.
+    assert read_mammogram(make_dicom(SOPClassUID=SECONDARY, PresentationIntentType=None)).notes == ()
+    film = make_dicom(SOPClassUID=SECONDARY, Modality="OT", BodyPartExamined="Left Breast")
+    assert read_mammogram(film).pixels.shape == (96, 80)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"Modality": "OT", "SOPClassUID": SECONDARY, "BodyPartExamined": "CHEST"},
+        {"Modality": "CR"},
+        {"Modality": "CT", "SOPClassUID": SECONDARY},
+        {"Modality": "US", "SOPClassUID": SECONDARY},
+    ],
+)
+def test_no_permission_opens_other_images(make_dicom: Any, tags: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="no mammogram") as caught:
+        read_mammogram(make_dicom(**tags), Recipe(allow_secondary_capture=True))
+    assert "allow_secondary_capture" not in str(caught.value)
+
+
+def test_recipes_of_older_models_know_no_film_scans() -> None:
+    record = Recipe().to_dict()
+    assert record.pop("allow_secondary_capture") is False
+    assert Recipe.from_dict(record) == Recipe()
+
+
+def test_lateral_views_stay_apart_from_oblique_ones(make_dicom: Any) -> None:
+    views = {"ML": "ML", "LM": "LM", "MLO": "MLO", "LMO": "LMO", "RMLO": "MLO", "LCC": "CC", "RML": "ML"}
+    assert {told: read_mammogram(make_dicom(ViewPosition=told)).view for told in views} == views
+    # A modifier stays at its view: implant displaced, magnified.
+    assert read_mammogram(make_dicom(ViewPosition="CCID")).view == "CCID"
+    # What is no view is none, and the code sequence is asked.
+    odd = {"ViewPosition": "Smith", "ViewCodeSequence": [_code("R-10224")]}
+    assert read_mammogram(make_dicom(**odd)).view == "ML"
+    assert read_mammogram(make_dicom(ViewPosition="Smith")).view is None
+
+
+def test_a_missing_side_and_view_are_none(make_dicom: Any) -> None:
+    mammogram = read_mammogram(make_dicom())
+    assert (mammogram.laterality, mammogram.view) == (None, None)
+
+
+def test_non_dicom_bytes_under_dcm_are_named(tmp_path: Path) -> None:
+    for content in (
+        b"hello world" * 50,
+        bytes(1000),
+        b"\x89PNG\r\n\x1a\n" + bytes(100),
+        b"PK\x03\x04" + bytes(200),
+    ):
+        (tmp_path / "a.dcm").write_bytes(content)
+        with pytest.raises(InputError) as caught:
+            read_mammogram(tmp_path / "a.dcm")
+        assert caught.value.remedy
+    (tmp_path / "a.dcm").write_bytes(b"")
+    with pytest.raises(InputError, match="empty"):
+        read_mammogram(tmp_path / "a.dcm")
+    (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM")
+    with pytest.raises(InputError):
+        read_mammogram(tmp_path / "a.dcm")
+
+
+NAME, BORN, NUMBER = "Smith^Jane", "19600101", "ACC99"
+# The element of the name under every representation, and names where counts and codes belong.
+PLANTED: dict[str, list[tuple[int, str, Any]]] = {
+    **{f"name as {vr}": [(0x00100010, vr, NAME)] for vr in ("LO", "SH", "UT", "CS", "LT")},
+    "name as bytes": [(0x00100010, "UN", NAME.encode()), (0x00080050, "OB", b"ACC99 ")],
+    "modality": [(0x00080060, "LO", NAME)],
+    "modality as a person": [(0x00080060, "PN", NAME)],
+    "modality as a date": [(0x00080060, "DA", BORN)],
+    "photometric": [(0x00280004, "LO", NAME)],
+    "frames": [(0x00280008, "LO", BORN)],
+    "rows": [(0x00280010, "UL", int(BORN))],
+    "bits": [(0x00280100, "UL", int(BORN))],
+    "stored bits": [(0x00280101, "UL", int(BORN))],
+    "view": [(0x00185101, "LO", NAME)],
+    "view as a person": [(0x00185101, "PN", NAME)],
+    "side": [(0x00200062, "PN", "Lee^Jane Smith")],
+    "age": [(0x00101010, "LO", BORN)],
+    "spacing": [(0x00181164, "LO", f"{NAME}\\{BORN}")],
+    "window": [(0x00281050, "LO", NAME), (0x00281051, "LO", BORN)],
+    "window width": [(0x00281050, "DS", "1"), (0x00281051, "DS", "-" + BORN)],
+    "function": [(0x00281056, "LO", NAME)],
+    "slope": [(0x00281053, "LO", NAME)],
+    "padding": [(0x00280120, "LO", NAME)],
+    "maker": [(0x00080070, "PN", NAME)],
+    "patient": [(0x00100020, "PN", NAME)],
+    "magnification": [(0x00181114, "DS", BORN)],
+    "character set": [(0x00080005, "CS", NAME)],
+}
+
+
+@pytest.mark.parametrize("case", PLANTED)
+def test_no_message_or_note_tells_a_person(make_dicom: Any, tmp_path: Path, case: str) -> None:
+    path = make_dicom()
+    data = pydicom.dcmread(path)
+    inner = Dataset()
+    inner.PatientName, inner.PatientBirthDate = NAME, BORN
+    data.VOILUTSequence, data.ModalityLUTSequence, data.ViewCodeSequence = [inner], [inner], [inner]
+    for tag, representation, value in PLANTED[case]:
+        data.add_new(tag, representation, value)
+    data.save_as(path)
+    told = []
+    for recipe in (Recipe(), Recipe(voi="NONE SUCH"), Recipe(allow_for_processing=True, invert="header")):
+        for choice in ("patient-id", "hash", "uid"):
+            try:
+                mammogram = read_mammogram(path, recipe, identify_by=choice)
+                told.append([getattr(mammogram, one.name) for one in dataclasses.fields(mammogram)[3:]])
+            except InputError as error:
+                told.append([str(error).replace(str(tmp_path), ""), repr(error.value)])
+    text = repr(told).replace(str(tmp_path), "").upper()
+    for secret in ("SMITH", "JANE", "LEE", BORN, "1960", NUMBER):
+        assert secret not in text, text
+
+
+def test_sequences_in_place_of_texts_tell_nothing(make_dicom: Any) -> None:
+    path = make_dicom()
+    data = pydicom.dcmread(path)
+    inner = Dataset()
+    inner.PatientName, inner.AccessionNumber = NAME, NUMBER
+    for tag in (0x00080060, 0x00280004, 0x00080070, 0x00185101, 0x0020000D, 0x00080018):
+        data.add_new(tag, "SQ", [inner])
+    data.save_as(path)
+    try:
+        mammogram = read_mammogram(path)
+        text = repr([getattr(mammogram, one.name) for one in dataclasses.fields(mammogram)[3:]])
+    except InputError as error:
+        text = str(error)
+    assert "Smith" not in text
+    assert NUMBER not in text
