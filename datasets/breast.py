@@ -34,16 +34,20 @@ def find_breast(pixels: NDArray[np.float32]) -> BBox | None:
     robust threshold; a component that comes near the border of the image is taken up to the border.
     """
     height, width = pixels.shape
+    mask = breast_mask(reduced(pixels))
+    return None if mask is None else mask_bbox(mask, width, height)
+
+
+def reduced(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the image [h, w] with at most 256 pixels along its longer side, which the search runs on."""
+    height, width = pixels.shape
     step = max(1.0, max(height, width) / _SIDE)
-    small_size = (max(1, round(width / step)), max(1, round(height / step)))
-    small = np.asarray(cv2.resize(pixels, small_size, interpolation=cv2.INTER_AREA), dtype=np.float32)
-    mask = _breast_mask(small)
-    if mask is None:
-        return None
-    return _scale_up(mask, width, height)
+    size = (max(1, round(width / step)), max(1, round(height / step)))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 
-def _breast_mask(small: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+def breast_mask(small: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+    """Return the breast, bool [h, w], on an image that ``reduced`` returned; None when nothing is found."""
     smooth = cv2.medianBlur(small, 3)
     low, high = np.percentile(smooth, [1, 99])
     if high - low < 1e-6:
@@ -87,7 +91,8 @@ def _fog_level(levels: NDArray[np.uint8]) -> int | None:
     return peak + int(above[0])
 
 
-def _scale_up(mask: NDArray[Any], width: int, height: int) -> BBox:
+def mask_bbox(mask: NDArray[Any], width: int, height: int) -> BBox:
+    """Return ``(x, y, width, height)`` around a mask of ``breast_mask``, in the frame of width x height."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     x1, x2 = _span(columns, mask.shape[1], width)
     y1, y2 = _span(rows, mask.shape[0], height)

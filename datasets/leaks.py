@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from mammodet.datasets.coco import Coco, ImageRecord
 from mammodet.datasets.errors import InputError
+from mammodet.datasets.fingerprint import pixel_digest
+from mammodet.datasets.isolation import map_isolated
+from mammodet.datasets.mammogram import read_mammogram
+from mammodet.datasets.standardise import Recipe
 
 # Study Instance UIDs and hashes name one study everywhere; shorter ids, such as the folder "1" of every
 # patient, only say which of a patient's studies is meant.
@@ -72,6 +77,32 @@ def check_leaks(parts: Mapping[str, Coco], digests: Mapping[int, str] | None = N
             field="split",
             remedy="give such images one patient_id in the COCO file, or take out all but one of them",
         )
+
+
+def pixel_digests(
+    coco: Coco,
+    *,
+    workers: int | None = None,
+    progress: Callable[[Iterable[object]], Iterable[object]] = iter,
+) -> dict[int, str]:
+    """Read every image and return the digest of its pixels by image id, for ``find_leaks``.
+
+    Images that cannot be read, and those of one grey value, have none. ``workers`` processes read, by default
+    one per core; ``progress`` wraps the images as they are read.
+    """
+    there = [image for image in coco.images if coco.image_path(image).is_file()]
+    digests = progress(map_isolated(file_digest, map(coco.image_path, there), workers=workers))
+    pairs = zip(there, digests, strict=True)
+    return {image["id"]: digest for image, digest in pairs if isinstance(digest, str)}
+
+
+def file_digest(path: Path) -> str | None:
+    """Return the digest of a file's pixels; None when they cannot be read."""
+    try:
+        recipe = Recipe(allow_for_processing=True, allow_secondary_capture=True)
+        return pixel_digest(read_mammogram(path, recipe).pixels)
+    except (InputError, OSError):
+        return None
 
 
 def _study(image: ImageRecord) -> str | None:

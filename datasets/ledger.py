@@ -44,7 +44,7 @@ class Ledger:
         elif row[0] != fingerprint:
             self._connection.close()
             raise InputError(
-                "holds results of another model or other options",
+                "holds results of another model or other options, or of another version",
                 file=path.parent,
                 field="--out",
                 remedy="give another --out, or delete this folder",

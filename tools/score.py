@@ -19,7 +19,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mammodet.datasets.atomic import write_json
@@ -29,12 +31,14 @@ from mammodet.datasets.drawing import draw_boxes, write_png
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.ledger import Ledger, file_key
 from mammodet.datasets.mammogram import Mammogram, read_mammogram
-from mammodet.datasets.standardise import standardise
-from mammodet.detection.data import complete
+from mammodet.datasets.prepared import complete, prepared_recipe, read_prepared, require_recipe
+from mammodet.datasets.standardise import Recipe, Standardised, standardise
 from mammodet.detection.inference import Detector
 from mammodet.evaluation.fusion import Fusion, breast_name, fuse, suppress_benign
 from mammodet.tools.command import BAD_INPUT, run, write_config
 from mammodet.tools.score_tables import BREAST_COLUMNS, IMAGE_COLUMNS, breast_rows, image_rows, write_csv
+
+PERMISSIONS = ("allow_for_processing", "allow_secondary_capture")  # of the recipe: which files are taken
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Arguments:
         id: which id goes into the results; uid takes the hash where a file has none, and a hash
             hides an id from readers but not from who can guess it. Names and birth dates never go in.
         allow_for_processing: take raw FOR PROCESSING images too.
+        allow_secondary_capture: take scans of films that name no body part too.
         precision: fp32, bf16, or auto (bf16 where this machine is faster with it).
         device: cpu, cuda, mps, or auto.
     """
@@ -64,6 +69,7 @@ class Arguments:
     overlays: Literal["all", "found", "none"] = "all"
     id: Literal["patient-id", "hash", "uid"] = "patient-id"
     allow_for_processing: bool = False
+    allow_secondary_capture: bool = False
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = "auto"
 
@@ -76,11 +82,16 @@ class Arguments:
 
 @dataclass(frozen=True)
 class Case:
-    """One file to score; ``record`` is what a COCO file says of it, None for a file found in a folder."""
+    """One file to score; ``record`` is what a COCO file says of it, None for a file found in a folder.
+
+    ``prepared`` is the ``info.prepared`` of a COCO file whose images ``mammodet prepare`` wrote: they go to
+    the detector as they are, and boxes are in their frame.
+    """
 
     image_id: int
     path: Path
     record: ImageRecord | None
+    prepared: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,14 +105,7 @@ class Scorer:
     def score(self, case: Case) -> dict[str, Any]:
         """Return ``{"image", "results", "notes"}``, or ``{"rejected": reason}`` for an unreadable file."""
         try:
-            mammogram = read_mammogram(case.path, self.detector.header.recipe, identify_by=self.arguments.id)
-            record = case.record or _record(case, mammogram)
-            if (record["width"], record["height"]) != (mammogram.source_width, mammogram.source_height):
-                size = f"{mammogram.source_width} x {mammogram.source_height}"
-                return {
-                    "rejected": f"is {size} but the COCO file says {record['width']} x {record['height']}"
-                }
-            prepared = standardise(complete(mammogram, record), self.detector.header.recipe)
+            record, pixels, prepared = self._read(case)
             results = self.detector.predict_standardised(prepared, case.image_id)
         except InputError as error:
             return {"rejected": str(error)}
@@ -111,14 +115,29 @@ class Scorer:
             return {"rejected": f"out of memory: {str(error).splitlines()[0] if str(error) else 'no detail'}"}
         except Exception as error:  # one file must not end a batch of thousands
             return {"rejected": f"unexpected {type(error).__name__}: {error}; please report this file"}
-        self._draw(case, mammogram, results)
-        return {"image": record, "results": results, "notes": [*mammogram.notes, *prepared.notes]}
+        self._draw(case, pixels, results)
+        return {"image": record, "results": results, "notes": list(prepared.notes)}
 
-    def _draw(self, case: Case, mammogram: Mammogram, results: list[dict[str, Any]]) -> None:
+    def _read(self, case: Case) -> tuple[ImageRecord, NDArray[np.float32], Standardised]:
+        """Return what is known of the image, the pixels of its file, and what the detector gets of them."""
+        recipe = self.detector.header.recipe
+        if case.prepared is not None and case.record is not None:
+            prepared = read_prepared(case.path, case.record)
+            return case.record, prepared.pixels, prepared
+        mammogram = read_mammogram(case.path, recipe, identify_by=self.arguments.id)
+        record = case.record or _record(case, mammogram)
+        if (record["width"], record["height"]) != (mammogram.source_width, mammogram.source_height):
+            size = f"{mammogram.source_width} x {mammogram.source_height}"
+            raise InputError(f"is {size} but the COCO file says {record['width']} x {record['height']}")
+        prepared = standardise(complete(mammogram, record), recipe)
+        notes = (*mammogram.notes, *prepared.notes)
+        return record, mammogram.pixels, replace(prepared, notes=notes)
+
+    def _draw(self, case: Case, pixels: NDArray[np.float32], results: list[dict[str, Any]]) -> None:
         shown = suppress_benign([one for one in results if one["score"] >= self.threshold])
         if self.arguments.overlays == "all" or (self.arguments.overlays == "found" and shown):
             name = f"{case.image_id:05d}_{case.path.stem[:50]}.png"
-            write_png(Path(self.arguments.out, "overlays", name), draw_boxes(mammogram.pixels, [], shown))
+            write_png(Path(self.arguments.out, "overlays", name), draw_boxes(pixels, [], shown))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -134,14 +153,11 @@ def score(arguments: Arguments) -> int:
         precision=arguments.precision,
         score_threshold=arguments.min_score,
     )
-    if arguments.allow_for_processing:
-        detector.header = replace(
-            detector.header, recipe=replace(detector.header.recipe, allow_for_processing=True)
-        )
+    detector.header = replace(detector.header, recipe=_allowing(detector.header.recipe, arguments))
     threshold = arguments.score_threshold
     if threshold is None:
         threshold = detector.header.config.score_threshold
-    cases, skipped = _cases(arguments.paths)
+    cases, skipped = _cases(arguments.paths, detector.header.recipe)
     out = Path(arguments.out)
     scorer = Scorer(detector, threshold, arguments)
     with Ledger(out / "ledger.sqlite", _fingerprint(arguments)) as ledger:
@@ -151,7 +167,13 @@ def score(arguments: Arguments) -> int:
     return _write(out, arguments, threshold, list(zip(cases, outcomes, strict=True)))
 
 
-def _cases(paths: Sequence[str]) -> tuple[list[Case], list[dict[str, str]]]:
+def _allowing(recipe: Recipe, arguments: Arguments) -> Recipe:
+    """Return the model's recipe with what the person who scores allows besides."""
+    given = {name: True for name in PERMISSIONS if getattr(arguments, name)}
+    return replace(recipe, **given)
+
+
+def _cases(paths: Sequence[str], recipe: Recipe) -> tuple[list[Case], list[dict[str, str]]]:
     """Return what to score, and the rows of skipped.csv: files in the folders that are no images."""
     if any(path.endswith(".json") for path in paths):
         if len(paths) > 1:
@@ -163,7 +185,13 @@ def _cases(paths: Sequence[str]) -> tuple[list[Case], list[dict[str, str]]]:
             raise InputError(
                 "has no images", file=paths[0], field="images", remedy="give a COCO file with images"
             )
-        return [Case(image["id"], coco.image_path(image), image) for image in coco.images], []
+        own = prepared_recipe(coco)
+        if own is not None:
+            # Whether raw images and scans are taken was decided when they were prepared.
+            allowed = {name: getattr(own, name) for name in PERMISSIONS}
+            require_recipe(coco, replace(recipe, **allowed))
+        prepared = coco.info.get("prepared")
+        return [Case(image["id"], coco.image_path(image), image, prepared) for image in coco.images], []
     found = search([Path(path) for path in paths])
     skipped = [{"file": str(path), "reason": reason} for path, reason in found.skipped.items()]
     return [Case(number, path, None) for number, path in enumerate(found.images, start=1)], skipped
@@ -172,7 +200,11 @@ def _cases(paths: Sequence[str]) -> tuple[list[Case], list[dict[str, str]]]:
 def _outcomes(scorer: Scorer, cases: Sequence[Case], ledger: Ledger) -> Iterator[dict[str, Any]]:
     for case in tqdm(cases, unit="image", desc="scoring"):
         # With the record, since a corrected side or pixel size in the COCO file changes the result.
-        key = json.dumps([case.image_id, file_key(case.path), case.record]) if case.path.is_file() else ""
+        key = (
+            json.dumps([case.image_id, file_key(case.path), case.record, case.prepared])
+            if case.path.is_file()
+            else ""
+        )
         outcome = ledger.get(key)
         if outcome is None:
             outcome = scorer.score(case)
@@ -230,7 +262,9 @@ def _write(
         )
         return BAD_INPUT
     images = [{**outcome["image"], "file_name": str(case.path.absolute())} for case, outcome in done]
-    coco = Coco(images, [], out.absolute() / "images.json")  # type: ignore[arg-type]
+    prepared = done[0][0].prepared
+    info = {} if prepared is None else {"prepared": prepared}
+    coco = Coco(images, [], out.absolute() / "images.json", info=info)  # type: ignore[arg-type]
     results = [result for _, outcome in done for result in outcome["results"]]
     fusion = fuse(coco, results, threshold)
     write_coco(coco, coco.path)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+
+from tqdm import tqdm
 
 from mammodet.datasets.coco import CATEGORY_NAMES, LABELS, Coco, ImageRecord, read_coco, read_json, write_coco
 from mammodet.datasets.errors import InputError
+from mammodet.datasets.leaks import check_leaks, pixel_digests
 from mammodet.datasets.splits import (
     folds_by_patient,
     group_by_patient,
+    left_out,
     official_split,
     split_by_patient,
     worst_label,
@@ -40,6 +46,11 @@ class Arguments:
         Keep the split that the data set came with, instead of fractions.
     seed:
         Another seed gives another split.
+    pixels:
+        Whether to read all images and refuse parts that share pixels under two names, besides patients,
+        studies and files.
+    workers:
+        Processes that read images; by default one per core.
     """
 
     coco: Path
@@ -48,6 +59,8 @@ class Arguments:
     folds: int | None = None
     official: bool = False
     seed: int = 0
+    pixels: bool = True
+    workers: int | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,9 +79,13 @@ def split(arguments: Arguments) -> int:
                 "the split would overwrite the file it is made from", file=part.path, remedy=remedy
             )
     _check_stale(arguments.out, {part.path for part in parts})
+    _check_leaks(coco, parts, arguments)
     for part in parts:
         write_coco(part)
     write_config(arguments, arguments.out / "split.yaml")
+    aside = left_out(coco) if arguments.official else ()
+    if aside:
+        print(f"left out: {len(aside)} images of patients who are in a later official part as well")
     print(table({part.path.relative_to(arguments.out).with_suffix("").as_posix(): part for part in parts}))
     return 0
 
@@ -105,6 +122,21 @@ def _split(coco: Coco, arguments: Arguments) -> dict[str, set[int]]:
             f"fold{number}/{name}": ids for number, fold in enumerate(folds) for name, ids in fold.items()
         }
     return split_by_patient(coco, arguments.fractions or FRACTIONS, arguments.seed)
+
+
+def _check_leaks(coco: Coco, parts: Sequence[Coco], arguments: Arguments) -> None:
+    """Refuse parts that share a patient, a study, a file or pixels; folds by what each of them holds out."""
+    held_out = [part for part in parts if arguments.folds is None or part.path.stem == "val"]
+    names = {part.path.relative_to(arguments.out).with_suffix("").as_posix(): part for part in held_out}
+    check_leaks(names)  # before the images are read
+    if not arguments.pixels:
+        return
+    bar = partial(tqdm, total=len(coco.images), desc="comparing pixels", unit="image", disable=None)
+    digests = pixel_digests(coco, workers=arguments.workers, progress=bar)
+    check_leaks(names, digests)
+    unread = len(coco.images) - len(digests)
+    if unread:
+        print(f"note: {unread} images cannot be read, so their pixels were not compared", file=sys.stderr)
 
 
 def _check_stale(out: Path, parts: Set[Path]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mammodet.datasets.coco import AnnotationRecord, Coco, ImageRecord, read_coco, write_coco
+from mammodet.datasets.drawing import write_png
 from mammodet.tools.split import main
 
 
@@ -118,6 +120,60 @@ def test_the_source_is_never_overwritten(source: Path, capsys: pytest.CaptureFix
     assert "overwrite" in capsys.readouterr().err
     assert before.read_text() == source.read_text()
     assert not before.with_name("val.json").exists()
+
+
+def drawn(source: Path, same: tuple[int, int] | None = None) -> Path:
+    """Draw the images of the COCO file, each with its own pixels but for two."""
+    random = np.random.default_rng(0)
+    coco = read_coco(source)
+    for image in coco.images:
+        write_png(coco.image_path(image), random.integers(0, 256, (10, 10), dtype=np.uint8))
+    if same is not None:
+        first, second = (coco.image_path(coco.images[index]) for index in same)
+        second.write_bytes(first.read_bytes())
+    return source
+
+
+def test_the_same_pixels_in_two_parts_are_refused(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    official = [str(drawn(source, (0, 39))), "--out", str(tmp_path / "s"), "--official"]
+    assert main(official) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "the same pixels in several parts (training: " in error
+    assert "images/0.png" in error
+    assert "images/39.png" in error
+    assert not (tmp_path / "s").exists()
+    assert main([*official, "--pixels", "false"]) == 0
+
+
+def test_parts_of_different_pixels_pass_in_silence(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(drawn(source)), "--out", str(tmp_path / "s"), "--folds", "2"]) == 0
+    assert "note" not in capsys.readouterr().err
+
+
+def test_a_study_in_two_parts_is_refused_before_images_are_read(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = json.loads(source.read_text())
+    for index in (0, 39):
+        whole["images"][index]["study_id"] = "1.2.840.113619.2.77"
+    source.write_text(json.dumps(whole))
+    assert main([str(source), "--out", str(tmp_path / "s"), "--official"]) == 2
+    assert "study 1.2.840.113619.2.77 in several parts" in capsys.readouterr().err
+
+
+def test_images_of_patients_in_a_later_official_part_are_left_out(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = json.loads(source.read_text())
+    whole["images"][0] |= {"split": None, "provenance": {"official_split": "training"}}
+    source.write_text(json.dumps(whole))
+    assert main([str(source), "--out", str(tmp_path / "s"), "--official"]) == 0
+    assert "left out: 1 images of patients who are in a later official part" in capsys.readouterr().out
+    assert len(read_coco(tmp_path / "s" / "training.json").images) == 29
 
 
 def test_a_patient_in_two_official_splits_is_refused(
