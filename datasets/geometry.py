@@ -115,6 +115,11 @@ class Geometry:
             moved = _forward(step, size, moved)
         return moved
 
+    def points_to_model(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Move points ``[x, y]`` [N, 2] from the source frame to the model frame, unclipped."""
+        corners = np.array(points, dtype=np.float64).reshape(-1, 2)
+        return self.boxes_to_model(np.concatenate([corners, corners], axis=1))[:, :2]
+
     def boxes_to_source(self, boxes: ArrayLike) -> NDArray[np.float64]:
         """Move boxes ``[x1, y1, x2, y2]`` [N, 4] from the model frame back to the source frame, unclipped."""
         moved = _as_boxes(boxes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mammodet.datasets.coco import AnnotationRecord, Coco, ImageRecord, counts, to_xyxy
+from mammodet.datasets.coco import AnnotationRecord, Coco, counts, to_xyxy
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.geometry import Geometry
-from mammodet.datasets.mammogram import Mammogram, read_mammogram
-from mammodet.datasets.standardise import Recipe, Standardised, standardise
+from mammodet.datasets.prepared import load_standardised, require_recipe
+from mammodet.datasets.standardise import Recipe
 from mammodet.detection.augment import AugmentConfig, build_augmentation, sample
 
 Batch = tuple[list[Tensor], list[dict[str, Any]]]
@@ -28,12 +28,14 @@ class LesionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
     with ``boxes`` float32 ``[N, 4]`` as ``[x1, y1, x2, y2]`` in the frame of that image, ``labels`` int64
     ``[N]`` (1 benign, 2 malignant), ``image_id``, and ``geometry``, which leads boxes back to the source
     frame (of the image before augmentation). Crowd regions and findings with ``ignore: 1`` are no training
-    boxes.
+    boxes. Of a COCO file that ``mammodet prepare`` wrote, the pixels are read as they are, and its frame is
+    that of the prepared images. Raises InputError when it was prepared with another recipe.
     """
 
     def __init__(self, coco: Coco, recipe: Recipe, augment: AugmentConfig | None = None) -> None:
         if not coco.images:
             raise InputError("has no images", file=coco.path, field="images")
+        require_recipe(coco, recipe)
         self.coco = coco
         self.recipe = recipe
         self.augmentation = None if augment is None else build_augmentation(augment)
@@ -73,34 +75,6 @@ class ImageStatistics:
     spacing_mm: tuple[tuple[float, float], ...]
     boxes: int
     lost_boxes: int
-
-
-def load_standardised(coco: Coco, image: ImageRecord, recipe: Recipe) -> Standardised:
-    """Read and standardise one image; raises InputError when its size is not the one the COCO file states."""
-    path = coco.image_path(image)
-    mammogram = read_mammogram(path, recipe)
-    size = (mammogram.source_width, mammogram.source_height)
-    if size != (image["width"], image["height"]):
-        raise InputError(
-            f"is {size[0]} x {size[1]} but {coco.path} says {image['width']} x {image['height']}",
-            file=path,
-            field=f"images[id={image['id']}]",
-            remedy="convert the data set again",
-        )
-    return standardise(complete(mammogram, image), recipe)
-
-
-def complete(mammogram: Mammogram, image: ImageRecord) -> Mammogram:
-    """Take pixel size and side from the COCO file where the image file, such as a PNG, does not say them.
-
-    What a data set says of its images goes before the recipe's general ``assumed_spacing_mm``.
-    """
-    spacing = image.get("spacing_mm")
-    if mammogram.spacing_source in {None, "given"} and spacing is not None:
-        mammogram = replace(mammogram, spacing_mm=(spacing[0], spacing[1]), spacing_source="COCO file")
-    if mammogram.laterality is None:
-        mammogram = replace(mammogram, laterality=image.get("laterality"))
-    return mammogram
 
 
 def boxes_in_frame(annotations: Iterable[AnnotationRecord], geometry: Geometry) -> tuple[Tensor, Tensor]:

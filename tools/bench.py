@@ -2,6 +2,7 @@
 
     mammodet bench
     mammodet bench --height 4096 --width 3328 --runs 5 --out bench
+    mammodet bench --prepare 200
 
 Speeds are measured here and now, one after the other in one process, on a phantom and with random weights
 (which cost what learned ones cost, but for the few boxes that come out). OUT gets bench.json and config.yaml.
@@ -15,7 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,17 @@ from numpy.typing import NDArray
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
 from mammodet.datasets.atomic import write_json
+from mammodet.datasets.coco import Coco
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.mammogram import read_mammogram
 from mammodet.datasets.phantom import PhantomConfig, write_patient
+from mammodet.datasets.prepared import prepared_recipe
 from mammodet.datasets.standardise import Recipe, standardise
+from mammodet.detection.data import LesionDataset
 from mammodet.detection.inference import Detector
 from mammodet.detection.model import DetectorConfig, build_detector
 from mammodet.detection.model_file import ModelHeader, write_model
+from mammodet.tools.bench_prepare import measure_prepare
 from mammodet.tools.command import run, write_config
 
 
@@ -46,6 +51,7 @@ class Arguments:
         width: of the phantom in pixels.
         spacing_mm: side of its pixels.
         runs: timed runs of each step, after one that is not counted; the median is told.
+        prepare: measure mammodet prepare instead, on this many phantoms in JPEG 2000.
         quick: a quarter of the pixels and one run.
         out: folder for bench.json; null writes nothing.
     """
@@ -54,12 +60,15 @@ class Arguments:
     width: int = 3328
     spacing_mm: float = 0.07
     runs: int = 3
+    prepare: int | None = None
     quick: bool = False
     out: str | None = None
 
     def __post_init__(self) -> None:
         if self.runs < 1:
             raise InputError("must be 1 or more", field="--runs", value=self.runs)
+        if self.prepare is not None and self.prepare < 1:
+            raise InputError("must be 1 or more", field="--prepare", value=self.prepare)
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,8 @@ def bench(arguments: Arguments) -> int:
         arguments.spacing_mm * shrink,
         lesion_rate=1,
     )
+    if arguments.prepare is not None:
+        return _bench_prepare(replace(config, patients=-(-arguments.prepare // 4)), arguments)
     with tempfile.TemporaryDirectory() as folder:
         rows, size = _measure(config, runs, Path(folder))
     machine = _machine()
@@ -108,6 +119,36 @@ def bench(arguments: Arguments) -> int:
         write_json(out / "bench.json", content)
         print(f"\nwritten: {out / 'bench.json'}")
     return 0
+
+
+def _bench_prepare(config: PhantomConfig, arguments: Arguments) -> int:
+    assert arguments.prepare is not None
+    with tempfile.TemporaryDirectory() as folder:
+        measured = measure_prepare(config, arguments.prepare, Path(folder), _load)
+    machine = _machine()
+    print(f"{machine['processor']}, {machine['cores']} cores")
+    print(
+        f"{arguments.prepare} phantoms of {config.width} x {config.height} in JPEG 2000, "
+        f"{measured['source_mb']:.1f} MB each, prepared {measured['prepared_mb']:.1f} MB\n"
+    )
+    print("| step | images per second | ratio |\n|---|---|---|")
+    for rate in measured["rates"]:
+        ratio = "" if rate.ratio is None else f"{rate.ratio:.2f} of {rate.of}"
+        print(f"| {rate.step} | {rate.images_per_second:.2f} | {ratio} |")
+    if arguments.out is not None:
+        out = Path(arguments.out)
+        write_config(arguments, out / "config.yaml")
+        rates = [asdict(rate) for rate in measured["rates"]]
+        write_json(out / "bench.json", {"machine": machine, **measured, "rates": rates})
+        print(f"\nwritten: {out / 'bench.json'}")
+    return 0
+
+
+def _load(coco: Coco) -> None:
+    """Read every image as training does, in this process."""
+    dataset = LesionDataset(coco, prepared_recipe(coco) or Recipe())
+    for index in range(len(dataset)):
+        dataset[index]
 
 
 def _measure(config: PhantomConfig, runs: int, folder: Path) -> tuple[list[Row], tuple[int, int]]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from mammodet.datasets.atomic import write_text
 from mammodet.datasets.errors import InputError
@@ -64,6 +64,17 @@ def run(
         return INTERRUPTED
 
 
+def given_options(
+    arguments: type[Any], argv: Sequence[str] | None, *, prog: str, positional: Sequence[str] = ()
+) -> Namespace:
+    """Return the options that a command line or its ``--config`` files give, without any default.
+
+    ``argv`` must be one that ``run`` has parsed already.
+    """
+    parser = _parser(arguments, prog, positional)
+    return parser.parse_args(_words(arguments, argv), defaults=False)
+
+
 def write_config(arguments: Any, path: str | os.PathLike[str]) -> None:
     """Write the full resolved arguments as YAML, so that ``--config FILE`` repeats the run."""
     write_text(path, config_text(arguments))
@@ -77,6 +88,16 @@ def config_text(arguments: Any) -> str:
 def _parse(
     arguments: type[Arguments], argv: Sequence[str] | None, prog: str, positional: Sequence[str]
 ) -> Arguments:
+    parser = _parser(arguments, prog, positional)
+    given = parser.parse_args(_words(arguments, argv))
+    try:
+        parsed = parser.instantiate(given)
+    except TypeError as error:  # a recipe with a number where a group of options belongs
+        raise ArgumentError(None, f"the options do not fit together: {error}") from None
+    return arguments(**{field.name: parsed[field.name] for field in dataclasses.fields(arguments)})  # type: ignore[arg-type]
+
+
+def _parser(arguments: type[Any], prog: str, positional: Sequence[str]) -> DashedParser:
     summary = (arguments.__doc__ or "").strip().splitlines()[0]
     parser = DashedParser(prog=prog, description=summary, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
@@ -87,13 +108,12 @@ def _parse(
         else:
             parser.add_argument(name, type=types[name])
     parser.add_class_arguments(arguments, None, skip=set(positional))
-    flags = {name for name, kind in types.items() if kind is bool}
-    given = parser.parse_args(_as_fields(sys.argv[1:] if argv is None else argv, flags))
-    try:
-        parsed = parser.instantiate(given)
-    except TypeError as error:  # a recipe with a number where a group of options belongs
-        raise ArgumentError(None, f"the options do not fit together: {error}") from None
-    return arguments(**{field.name: parsed[field.name] for field in dataclasses.fields(arguments)})  # type: ignore[arg-type]
+    return parser
+
+
+def _words(arguments: type[Any], argv: Sequence[str] | None) -> list[str]:
+    flags = {name for name, kind in typing.get_type_hints(arguments).items() if kind is bool}
+    return _as_fields(sys.argv[1:] if argv is None else argv, flags)
 
 
 class DashedParser(ArgumentParser):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -27,13 +27,15 @@ from torch.utils.data import DataLoader
 
 from mammodet.datasets.coco import Coco, read_coco
 from mammodet.datasets.errors import InputError
+from mammodet.datasets.prepared import prepared_recipe, require_recipe
+from mammodet.datasets.standardise import Recipe
 from mammodet.detection.data import Batch, ImageStatistics, measure_images
 from mammodet.detection.model import DetectorConfig, parameter_count
 from mammodet.detection.model_file import ModelHeader, fingerprint, is_model_file, read_header
 from mammodet.detection.training import DetectorModule
 from mammodet.detection.weights import copy_weights, is_pretrained, start_weights
 from mammodet.evaluation.detection_metrics import coco_metrics
-from mammodet.tools.command import INTERRUPTED, config_text, run, write_config
+from mammodet.tools.command import INTERRUPTED, config_text, given_options, run, write_config
 from mammodet.tools.training_arguments import Arguments
 from mammodet.tools.training_loop import (
     LAST_CHECKPOINT,
@@ -43,20 +45,31 @@ from mammodet.tools.training_loop import (
     silence_advice,
 )
 
+_PROG = "mammodet train-det"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``mammodet train-det`` and return its exit code."""
-    return run(Arguments, train, argv, prog="mammodet train-det")
+
+    def work(arguments: Arguments) -> int:
+        given = given_options(Arguments, argv, prog=_PROG).get("recipe")
+        return train(arguments, () if given is None else vars(given).keys())
+
+    return run(Arguments, work, argv, prog=_PROG)
 
 
-def train(arguments: Arguments) -> int:
-    """Train; the model file of the best validation is written on the way."""
+def train(arguments: Arguments, given_recipe: Collection[str]) -> int:
+    """Train; the model file of the best validation is written on the way.
+
+    ``given_recipe`` names the fields of the recipe that were asked for; the others follow prepared images.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     out = Path(arguments.out)
     checkpoint = _checkpoint_to_resume(out, arguments.resume)
     train_coco = _read_images(arguments.train)
     val_coco = None if arguments.val is None else _read_images(arguments.val)
     _warn_of_leaks(train_coco, val_coco)
+    arguments = replace(arguments, recipe=_recipe(arguments.recipe, given_recipe, train_coco, val_coco))
     # A resumed run has its own weights. They are read before the images are measured, which takes minutes.
     state = None if checkpoint else start_weights(arguments.weights, arguments.model.backbone)
     arguments = replace(arguments, model=_resolve(arguments, train_coco))
@@ -169,6 +182,19 @@ def _read_images(path: str) -> Coco:
                 remedy="names are relative to the COCO file's folder, or to info.root",
             )
     return coco
+
+
+def _recipe(asked: Recipe, given: Collection[str], *files: Coco | None) -> Recipe:
+    """Return the recipe of prepared images, which the model file must record; else the one asked for."""
+    recipes = [recipe for coco in files if coco is not None and (recipe := prepared_recipe(coco)) is not None]
+    if not recipes:
+        return asked
+    wanted = replace(recipes[0], **{name: getattr(asked, name) for name in given})
+    for coco in files:
+        if coco is not None:
+            require_recipe(coco, wanted)
+    print("images are prepared: their recipe becomes that of the model")
+    return wanted
 
 
 def _warn_of_leaks(train: Coco, val: Coco | None) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from mammodet.datasets.coco import to_xyxy
 from mammodet.datasets.errors import InputError
+from mammodet.datasets.prepare_folder import prepare_folder
 from mammodet.datasets.standardise import Recipe
 from mammodet.detection.augment import AugmentConfig
 from mammodet.detection.data import LesionDataset, collate, measure_images
@@ -41,6 +42,39 @@ def test_the_crop_keeps_the_breast_and_drops_the_air(coco):
 def test_a_normal_image_has_empty_targets(coco):
     _, target = LesionDataset(coco, RECIPE)[2]
     assert target["boxes"].shape == (0, 4) and target["labels"].shape == (0,)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, Recipe(spacing_mm=0.7, orient_left=True), Recipe(crop=False)])
+def test_prepared_images_give_the_same_items_and_statistics(coco, recipe, tmp_path):
+    coco.images[1]["laterality"] = "R"  # mirrored where the recipe asks for it
+    prepared = prepare_folder(coco, recipe, tmp_path / "out", workers=1, progress=False).coco
+    fresh, kept = LesionDataset(coco, recipe), LesionDataset(prepared, recipe)
+    assert len(fresh) == len(kept) == 3
+    for index in range(3):
+        (pixels, target), (same_pixels, same_target) = fresh[index], kept[index]
+        assert pixels.dtype == same_pixels.dtype and pixels.shape == same_pixels.shape
+        assert (pixels - same_pixels).abs().max() <= 1 / 65535
+        np.testing.assert_allclose(same_target["boxes"], target["boxes"], atol=1e-3)
+        assert same_target["labels"].tolist() == target["labels"].tolist()
+        assert same_target["image_id"] == target["image_id"]
+        # What is predicted on a prepared image stays in its frame, which is that of the prepared COCO file.
+        geometry = same_target["geometry"]
+        assert (geometry.source_height, geometry.source_width) == same_pixels.shape[1:] and not geometry.steps
+    measured, same = measure_images(coco, recipe), measure_images(prepared, recipe)
+    assert (same.mean, same.std) == pytest.approx((measured.mean, measured.std), abs=1 / 65535)
+    assert (same.largest, same.spacing_mm, same.boxes) == (
+        measured.largest,
+        measured.spacing_mm,
+        measured.boxes,
+    )
+
+
+def test_images_prepared_with_another_recipe_are_refused(coco, tmp_path):
+    prepared = prepare_folder(coco, RECIPE, tmp_path / "out", workers=1, progress=False).coco
+    with pytest.raises(InputError, match=r"recipe\.crop_margin_px"):
+        LesionDataset(prepared, Recipe())
+    with pytest.raises(InputError, match=r"recipe\.crop_margin_px"):
+        measure_images(prepared, Recipe())
 
 
 def test_ignored_and_crowd_findings_are_no_training_boxes(coco):

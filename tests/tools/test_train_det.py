@@ -17,6 +17,7 @@ import pytest
 import torch
 import yaml
 
+from mammodet.datasets.standardise import Recipe
 from mammodet.detection.inference import Detector
 from mammodet.detection.model_file import read_header, read_tensors, write_model
 from mammodet.tools import cli
@@ -115,6 +116,70 @@ def test_a_trained_model_is_a_start_for_the_next(
     assert _train(*words) == 0
     config = read_header(out / "model.safetensors").config
     assert (config.norm, config.frozen_eps) == ("frozen", expected)
+
+
+def _prepared(phantom: Path, out: Path, *options: object) -> Path:
+    words = [phantom / "coco.json", "--out", out, "--workers", 1, "--progress", "false", *options]
+    assert cli.main(["prepare", *map(str, words)]) == 0
+    return out / "coco.json"
+
+
+def test_prepared_images_hand_their_recipe_to_the_model(
+    phantom: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    coco = _prepared(phantom, tmp_path / "prepared", "--recipe.crop-margin-px", 3)
+    words = ["--config", recipe, "--train", coco, "--out", tmp_path / "run", "--max-steps", 1]
+    assert _train(*words) == 0
+    assert "their recipe becomes that of the model" in capsys.readouterr().out
+    header = read_header(tmp_path / "run" / "model.safetensors")
+    assert header.recipe == Recipe(crop_margin_px=3)
+    # The written configuration names it, and goes on with it.
+    config = tmp_path / "run" / "config.yaml"
+    assert yaml.safe_load(config.read_text())["recipe"]["crop_margin_px"] == 3
+    assert _train("--config", config, "--resume", "--max-steps", 2) == 0
+    # The sources themselves are read as the prepared images were.
+    words = [
+        phantom / "coco.json",
+        "--model",
+        tmp_path / "run" / "model.safetensors",
+        "--out",
+        tmp_path / "scores",
+    ]
+    assert (
+        cli.main(["score", *map(str, words), "--overlays", "none", "--device", "cpu", "--precision", "fp32"])
+        == 0
+    )
+
+
+def test_prepared_validation_images_bind_the_recipe_of_source_images(
+    phantom: Path, recipe: Path, tmp_path: Path
+):
+    coco = _prepared(phantom, tmp_path / "prepared", "--recipe.crop", "false")
+    words = ["--config", recipe, "--train", phantom / "coco.json", "--val", coco, "--max-steps", 1]
+    assert _train(*words, "--out", tmp_path / "run") == 0
+    assert read_header(tmp_path / "run" / "model.safetensors").recipe == Recipe(crop=False)
+
+
+def test_another_recipe_than_that_of_prepared_images_is_refused(
+    phantom: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    whole = _prepared(phantom, tmp_path / "whole", "--recipe.crop", "false")
+    cropped = _prepared(phantom, tmp_path / "cropped")
+    asked = tmp_path / "asked.yaml"
+    asked.write_text(recipe.read_text() + "recipe: {crop: true}\n")
+    cases = [
+        # True is the default too, but here it was asked for.
+        (["--config", recipe, "--train", whole, "--recipe.crop", "true"], "recipe.crop"),
+        (["--config", asked, "--train", whole], "recipe.crop"),
+        (["--config", recipe, "--train", whole, "--recipe.intensity", "percentile"], "recipe.intensity"),
+        (["--config", recipe, "--train", whole, "--val", cropped], "recipe.crop"),
+    ]
+    for words, told in cases:
+        assert _train(*words, "--out", tmp_path / "run") == 2, words
+        assert told in _one_line(capsys), words
+    assert not (tmp_path / "run" / "config.yaml").exists()
+    words = ["--config", recipe, "--train", whole, "--out", tmp_path / "run", "--max-steps", 1]
+    assert _train(*words, "--recipe.crop", "false") == 0
 
 
 def test_an_existing_training_is_not_overwritten(trained: Path, capsys: pytest.CaptureFixture[str]):
