@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from tqdm import tqdm
 
 from mammodet.datasets.coco import CATEGORY_NAMES, Coco
 from mammodet.datasets.converters import CONVERTERS, load_source
 from mammodet.datasets.converters.base import Film, convert
+from mammodet.datasets.converters.options import Options
 from mammodet.datasets.drawing import draw_boxes, write_png
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.mammogram import read_mammogram
@@ -21,7 +23,7 @@ from mammodet.tools.command import run, write_config
 
 @dataclass(frozen=True)
 class Arguments:
-    """Turn a mammography data set into one COCO file, with a report of what was used and dropped.
+    """Turn a mammography data set into one COCO file, with an audit of it and of what was used and dropped.
 
     Parameters
     ----------
@@ -30,9 +32,21 @@ class Arguments:
     root:
         Folder of the data set.
     out:
-        COCO file to write, ending in .json; the arguments go beside it with the suffix .yaml.
+        COCO file to write, ending in .json; the arguments go beside it with the suffix .yaml, the audit with
+        the suffixes .audit.html and .audit.json.
+    audit:
+        How far the audit looks at the image files: every pixel; headers only, for their sizes; or no audit.
+    benign_up_to:
+        The highest BI-RADS of a benign finding, in data sets without pathology.
+    malignant_from:
+        The lowest BI-RADS of a malignant finding, 4 meaning 4A; what lies between the two gets ignore: 1.
+    classes:
+        What the class names of a generic format stand for: benign, malignant, ignore (a lesion of unknown
+        truth) or leave-out (no lesion), such as '{"tumour": "malignant", "nipple": "leave-out"}'.
     overlays:
         Folder for one PNG per image with its lesions drawn.
+    workers:
+        Processes that read pixels for the audit; by default one per core.
     list:
         Show the formats and stop.
     """
@@ -40,7 +54,12 @@ class Arguments:
     source: str
     root: Path
     out: Path
+    audit: Literal["pixels", "headers", "no"] = "pixels"
+    benign_up_to: str = Options.benign_up_to
+    malignant_from: str = Options.malignant_from
+    classes: dict[str, str] = field(default_factory=dict)
     overlays: Path | None = None
+    workers: int | None = None
     list: bool = False
 
 
@@ -60,15 +79,26 @@ def list_sources() -> str:
 
 
 def convert_folder(arguments: Arguments) -> int:
-    """Convert, draw what was asked for, and print what was read, used and dropped."""
+    """Convert, print what was read, used and dropped, draw what was asked for, and audit the file."""
     if arguments.out.suffix.lower() != ".json":
         remedy = f"call it {arguments.out.stem or 'coco'}.json"
         raise InputError("must end in .json", field="--out", value=str(arguments.out), remedy=remedy)
-    coco, audit = convert(load_source(arguments.source), arguments.root, arguments.out, progress=_bar)
+    from mammodet.datasets.audit.run import Look, audit_paths, write_audit  # noqa: PLC0415 (imports much)
+    from mammodet.tools.audit import bar, print_summary  # noqa: PLC0415
+
+    options = Options(arguments.benign_up_to, arguments.malignant_from, arguments.classes)
+    look = None if arguments.audit == "no" else Look(arguments.audit, workers=arguments.workers)
+    coco, audit = convert(
+        load_source(arguments.source), arguments.root, arguments.out, options, progress=_bar
+    )
+    for stale in audit_paths(arguments.out):  # of the file that was replaced
+        stale.unlink(missing_ok=True)
     write_config(arguments, arguments.out.with_suffix(".yaml"))
     print("\n".join([*audit.lines(), *summary(coco), str(arguments.out)]))
     if arguments.overlays is not None:
         draw_overlays(coco, arguments.overlays)
+    if look is not None:
+        print_summary(*write_audit(coco, None, look, progress=bar))
     return 0
 
 
