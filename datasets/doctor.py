@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mammodet.datasets.fingerprint import MOST_BITS, Sketch, hamming, likeness, near_duplicates, sketch
+from mammodet.datasets.filenames import printable
+from mammodet.datasets.fingerprint import Sketch, copies
 from mammodet.datasets.inspection import Inspection
 from mammodet.datasets.problem import SEVERITIES, Problem, Severity, problem
 
@@ -19,10 +20,6 @@ _SPECIAL = frozenset(
     {"spot compression", "magnification", "cleavage", "axillary tail", "tangential", "rolled"}
 )
 _SHOWN = 4
-# Hashes this near are looked at in detail; different pictures of mini-MIAS come as near in 8 of 10,000 pairs.
-_CANDIDATE_BITS, _CANDIDATE_SHARE = 64, 1 / 3
-# Likeness of copies and of padded copies; different pictures reach 0.84, mirrored 0.91 (``likeness``).
-_COPY, _PADDED_COPY = 0.94, 0.85
 
 
 @dataclass(frozen=True)
@@ -105,8 +102,9 @@ def diagnose(inspections: Iterable[Inspection]) -> Diagnosis:
     kept: list[Inspection] = []
     sketches: dict[Path, Sketch] = {}
     for one in inspections:
-        if one.thumbnail is not None and one.difference_hash is not None:
-            sketches[one.path] = _sketch(one)
+        detail = one.sketch()
+        if detail is not None:
+            sketches[one.path] = detail
         kept.append(replace(one, thumbnail=None))
     readable = [one for one in kept if one.width]
     groups = [*_copies(readable, sketches), *_studies(readable), *_mixtures(readable)]
@@ -125,7 +123,7 @@ def short_names(paths: Sequence[Path]) -> dict[Path, str]:
         return {}
     absolute = {path: path.absolute() for path in paths}
     root = os.path.commonpath([path.parent for path in absolute.values()])
-    return {path: whole.relative_to(root).as_posix() for path, whole in absolute.items()}
+    return {path: printable(whole.relative_to(root).as_posix()) for path, whole in absolute.items()}
 
 
 _OF_THE_SET = frozenset({"mixed-vendors", "mixed-spacing", "mixed-photometric"})
@@ -157,40 +155,22 @@ def _copies(readable: Sequence[Inspection], sketches: Mapping[Path, Sketch]) -> 
 def _near_copies(readable: Sequence[Inspection], sketches: Mapping[Path, Sketch]) -> list[Group]:
     first: dict[str, Inspection] = {}
     for one in readable:
-        if one.pixel_digest is not None and one.path in sketches:
+        if one.pixel_digest is not None:
             first.setdefault(one.pixel_digest, one)
     unique = list(first.values())
     hashes = [one.difference_hash for one in unique]
+    details = [sketches.get(one.path) for one in unique]
     groups = []
     upright: set[tuple[int, int]] = set()
     for kind, found in (
         ("near-duplicate", "looks like another file"),
         ("mirrored-copy", "looks like another file mirrored"),
     ):
-        mirrored = kind == "mirrored-copy"
-        for i, j in near_duplicates(hashes, _CANDIDATE_BITS, share=_CANDIDATE_SHARE, mirrored=mirrored):
-            pair = unique[i], unique[j]
-            if (i, j) not in upright and _is_copy(*pair, sketches, mirrored=mirrored):
-                groups.append(Group(problem(kind, found), _paths(pair)))
+        for i, j in copies(hashes, details, mirrored=kind == "mirrored-copy"):
+            if (i, j) not in upright:
+                groups.append(Group(problem(kind, found), _paths((unique[i], unique[j]))))
                 upright.add((i, j))
     return groups
-
-
-def _is_copy(one: Inspection, other: Inspection, sketches: Mapping[Path, Sketch], *, mirrored: bool) -> bool:
-    """Tell a copy from a look-alike; near hashes need less likeness, since padding lowers that."""
-    alike = likeness(sketches[one.path], sketches[other.path], mirrored=mirrored)
-    if alike >= _COPY:
-        return True
-    bits = hamming(one.difference_hash or "", other.difference_hash or "", mirrored=mirrored)
-    return alike >= _PADDED_COPY and bits <= MOST_BITS
-
-
-def _sketch(one: Inspection) -> Sketch:
-    assert one.thumbnail is not None
-    if one.breast is None:
-        return sketch(one.thumbnail, None)
-    x, y, width, height = one.breast
-    return sketch(one.thumbnail, (x / one.width, y / one.height, width / one.width, height / one.height))
 
 
 def _studies(readable: Sequence[Inspection]) -> list[Group]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from mammodet.datasets.filenames import printable
 from mammodet.datasets.problem import Problem, Severity
 
 PER_SHEET = 60
@@ -165,7 +166,7 @@ def _draw_labels(draw: ImageDraw.ImageDraw, labels: Sequence[Label], top: int) -
 
 def _fit(text: str, font: ImageFont.FreeTypeFont, width: int, *, keep_end: bool = True) -> str:
     """Return text shortened to a width: in its middle, since names differ at their ends, or at its end."""
-    text = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+    text = printable(text)
     if font.getlength(text) <= width:
         return text
     for kept in range(len(text) - 1, 0, -1):

@@ -1,4 +1,4 @@
-"""Side and view of a breast from a file name, for files that have no header to tell them."""
+"""File names: side and view of a breast, for files without a header to tell them, and names to be shown."""
 
 from __future__ import annotations
 
@@ -43,6 +43,11 @@ def parse_stem(stem: str) -> NameFacts:
     if pairs:
         return NameFacts(None, None, stem)
     return _single_words(stem, tokens, upper)
+
+
+def printable(name: str) -> str:
+    """Return a name to be shown: line ends, control characters and bytes that are no text are replaced."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in name)
 
 
 def _pairs(upper: Sequence[str]) -> list[tuple[tuple[int, ...], str, str]]:

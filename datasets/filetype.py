@@ -60,6 +60,8 @@ def file_kind(path: Path) -> Kind:
 def _head(path: Path) -> bytes:
     if path.is_dir():
         raise InputError("is a folder, not an image", file=path, remedy="give the files in it")
+    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+        raise InputError("is no regular file", file=path, remedy="give image files only")
     try:
         with path.open("rb") as stream:
             head = stream.read(132)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from mammodet.datasets.dicom import hash_id, open_dicom, quiet_pydicom
 from mammodet.datasets.errors import InputError
@@ -22,85 +17,27 @@ from mammodet.datasets.filetype import file_kind
 from mammodet.datasets.fingerprint import difference_hash, pixel_digest
 from mammodet.datasets.inspection_header import header_facts, header_problems, secrets
 from mammodet.datasets.inspection_pixels import look, thumbnail
+from mammodet.datasets.inspection_record import Inspection
 from mammodet.datasets.isolation import Casualty, map_isolated
 from mammodet.datasets.ledger import Ledger, file_key
 from mammodet.datasets.mammogram import Mammogram, read_mammogram
-from mammodet.datasets.problem import Problem, Severity, problem
+from mammodet.datasets.problem import Problem, problem
 from mammodet.datasets.standardise import Recipe
 
-__all__ = ["Inspection", "Problem", "Severity", "inspect_file", "inspect_files", "recall"]
+__all__ = ["RAW_TOO", "Inspection", "inspect_file", "inspect_files", "recall", "store_fingerprint"]
 
 LIMIT_S = 60.0  # the largest film scan in the slowest compression takes a few seconds
-_RAW_TOO = Recipe(allow_for_processing=True, allow_secondary_capture=True)
+# What is odd about a raw image or a scan under another modality is told, so they are read.
+RAW_TOO = Recipe(allow_for_processing=True, allow_secondary_capture=True)
 _HASHES = frozenset({"patient_id", "study_id", "series_id", "sop_instance"})
 _FORMAT = 2  # of the records in a store; raise it with every change of what is found
 
 
-@dataclass(frozen=True, eq=False)
-class Inspection:
-    """What was found out about one file; everything but the thumbnail is plain values that JSON can hold.
-
-    Parameters
-    ----------
-    facts:
-        Header facts: modality, sop_class, presentation_intent, photometric, transfer_syntax, laterality,
-        view, patient_id and study_id (hashed), spacing sources, manufacturer, implant, bit_depth and so on;
-        only those that are known. Never a name, a birth date or an accession number.
-    problems:
-        What is odd about this file alone.
-    width, height:
-        Of the file's frame; 0 when unreadable.
-    breast:
-        (x, y, width, height) around the breast in the file's frame, or None.
-    chest_side:
-        On which side of the image the chest wall lies, by the pixels: "L", "R" or None when unsure.
-    pixel_digest:
-        SHA-256 over size and standardised grey values; equal for two files with the same picture. None when
-        unreadable.
-    difference_hash:
-        Perceptual hash of the frame and the breast as hex digits, for near duplicates; None when unreadable.
-    thumbnail:
-        uint8 [h, w], longer side at most 256, the whole frame, air dark; None when unreadable.
-    """
-
-    path: Path
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()
-    width: int = 0
-    height: int = 0
-    breast: tuple[int, int, int, int] | None = None
-    chest_side: Literal["L", "R"] | None = None
-    pixel_digest: str | None = None
-    difference_hash: str | None = None
-    thumbnail: NDArray[np.uint8] | None = None
-
-    def to_record(self) -> dict[str, Any]:
-        """Return all but the path as values that JSON can hold; the thumbnail becomes a PNG in base64."""
-        record = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "path"}
-        record["problems"] = [asdict(one) for one in self.problems]
-        if self.thumbnail is not None:
-            coded = cv2.imencode(".png", self.thumbnail)[1].tobytes()
-            record["thumbnail"] = base64.b64encode(coded).decode()
-        return record
-
-    @classmethod
-    def from_record(cls, path: Path, record: Mapping[str, Any]) -> Inspection:
-        """Return the inspection that ``to_record`` recorded."""
-        values = dict(record)
-        values["problems"] = tuple(Problem(**one) for one in values["problems"])
-        values["breast"] = values["breast"] and tuple(values["breast"])
-        if values["thumbnail"] is not None:
-            coded = np.frombuffer(base64.b64decode(values["thumbnail"]), dtype=np.uint8)
-            values["thumbnail"] = cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE)
-        return cls(path=path, **values)
-
-
-def inspect_file(path: Path, recipe: Recipe = _RAW_TOO) -> Inspection:
+def inspect_file(path: Path, recipe: Recipe = RAW_TOO) -> Inspection:
     """Inspect one file; whatever is wrong with it becomes a problem, and nothing is raised.
 
-    ``recipe`` says how the pixels are read; by default raw images and scans under other
-    modalities are read too. A damaged file
-    may still kill or hang the process: ``inspect_files`` takes care of that.
+    ``recipe`` says how the pixels are read; by default raw images and scans under other modalities are read
+    too. A damaged file may still kill or hang the process: ``inspect_files`` takes care of that.
     """
     facts: dict[str, Any] = {}
     hidden: list[str] = []
@@ -123,7 +60,7 @@ def inspect_file(path: Path, recipe: Recipe = _RAW_TOO) -> Inspection:
 
 def inspect_files(
     paths: Sequence[Path],
-    recipe: Recipe = _RAW_TOO,
+    recipe: Recipe = RAW_TOO,
     *,
     workers: int | None = None,
     progress: Callable[[Iterable[Inspection]], Iterable[Inspection]] = iter,
@@ -161,7 +98,7 @@ def _inspections(
         for path, result in zip(paths, fresh, strict=True):
             yield _settle(path, result, limit_s)
         return
-    with Ledger(store, _fingerprint(recipe)) as ledger:
+    with Ledger(store, store_fingerprint(recipe)) as ledger:
         keys = [_key(path) for path in paths]
         known = [ledger.get(key) is not None for key in keys]
         missing = [path for path, done in zip(paths, known, strict=True) if not done]
@@ -177,15 +114,16 @@ def _inspections(
             yield inspection
 
 
-def recall(paths: Iterable[Path], store: Path, recipe: Recipe = _RAW_TOO) -> Iterator[Inspection | None]:
+def recall(paths: Iterable[Path], store: Path, recipe: Recipe = RAW_TOO) -> Iterator[Inspection | None]:
     """Yield what ``inspect_files`` kept of each path; None for a file that crashed its decoder."""
-    with Ledger(store, _fingerprint(recipe)) as ledger:
+    with Ledger(store, store_fingerprint(recipe)) as ledger:
         for path in paths:
             record = ledger.get(_key(path))
             yield None if record is None else Inspection.from_record(path, record)
 
 
-def _fingerprint(recipe: Recipe) -> str:
+def store_fingerprint(recipe: Recipe) -> str:
+    """Return what kept inspections depend on besides their files."""
     return f"doctor {version('mammodet')} {_FORMAT} {recipe.to_dict()}"
 
 
@@ -218,7 +156,8 @@ def _header(path: Path, facts: dict[str, Any], hidden: list[str]) -> list[Proble
         return header_problems(data, facts, path)
     named = parse_stem(path.stem)
     folder = path.absolute().parent.name
-    facts["patient_id"], facts["study_id"] = hash_id(named.rest or folder), hash_id(folder)
+    patient, study = (named.rest or folder), folder
+    facts["patient_id"], facts["study_id"] = hash_id(_unicode(patient)), hash_id(_unicode(study))
     if named.laterality:
         facts.update(laterality=named.laterality, laterality_source="file name")
     if named.view:
@@ -233,6 +172,11 @@ def _header(path: Path, facts: dict[str, Any], hidden: list[str]) -> list[Proble
         facts["lossy"] = True
         found.append(problem("lossy", "stored as JPEG"))
     return found
+
+
+def _unicode(name: str) -> str:
+    """Spell out the bytes of a file name that are no UTF-8; other names stay."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _with_pixels(path: Path, mammogram: Mammogram, facts: dict[str, Any], found: list[Problem]) -> Inspection:

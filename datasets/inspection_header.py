@@ -14,7 +14,6 @@ from pydicom import Dataset
 from pydicom.uid import UID
 
 from mammodet.datasets.dicom import (
-    VIEW_CODES,
     element,
     hash_id,
     items,
@@ -26,29 +25,15 @@ from mammodet.datasets.dicom import (
 from mammodet.datasets.dicom_check import check_mammogram, is_for_processing
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.filenames import parse_stem
+from mammodet.datasets.inspection_view import split_view, view_modifiers, view_problems
 from mammodet.datasets.problem import Problem, problem
 from mammodet.datasets.standardise import Recipe
 
-SCREENING_VIEWS = frozenset({"CC", "MLO"})
-_KNOWN_VIEWS = frozenset({*VIEW_CODES.values(), "XCC", "AT", "CV", "RL", "RM", "TAN"})
-# What consoles append to the view, such as CCID.
-_SUFFIXES: Mapping[str, str] = {"ID": "implant displaced", "M": "magnification", "S": "spot compression"}
 _FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"
 _TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
 _SECONDARY = "1.2.840.10008.5.1.4.1.1.7"  # and .1 to .4, its multi-frame forms
 _EVERYTHING = Recipe(allow_for_processing=True, allow_secondary_capture=True)
 
-# PS3.16 CID 4015 View Modifier: SNOMED CT code and its old SNOMED-RT code.
-_MODIFIERS: Mapping[str, str] = {
-    "399163009": "magnification", "R-102D6": "magnification",
-    "399055006": "spot compression", "R-102D7": "spot compression",
-    "399209000": "implant displaced", "R-102D5": "implant displaced",
-    "399161006": "cleavage", "R-102D2": "cleavage",
-    "399011000": "axillary tail", "R-102D1": "axillary tail",
-    "399110001": "tangential", "R-102C2": "tangential",
-    "399197002": "rolled", "R-102D3": "rolled", "399226006": "rolled", "R-102D4": "rolled",
-    "414493004": "rolled", "R-102CA": "rolled", "415670009": "rolled", "R-102C9": "rolled",
-}  # fmt: skip
 _IDENTIFYING: Mapping[str, str] = {
     "PatientName": "a patient's name",
     "PatientBirthDate": "a birth date",
@@ -62,8 +47,8 @@ def header_facts(data: Dataset, path: Path) -> dict[str, Any]:
     sop_class = text(data, "SOPClassUID")
     named = parse_stem(path.stem)
     read = read_facts(data, path, "uid")
-    side, (view, suffix) = read.laterality, _split_view(read.view)
-    modifiers = _modifiers(data) | ({suffix} if suffix else set())
+    side, (view, suffix) = read.laterality, split_view(read.view)
+    modifiers = view_modifiers(data) | ({suffix} if suffix else set())
     if any(note.startswith("magnification view") for note in read.notes):
         modifiers.add("magnification")
     magnification = number(data, "EstimatedRadiographicMagnificationFactor")
@@ -109,17 +94,22 @@ def header_problems(data: Dataset, facts: Mapping[str, Any], path: Path) -> list
     found = _kind_problems(data, facts, path)
     if any(one.severity == "error" for one in found):
         return found
-    checks = (_photometric, _view_problems, _spacing, _compression, _people)
+    checks = (_photometric, view_problems, _spacing, _compression, _people)
     for check in checks:
         found += check(data, facts)
     return found + _side_problems(data, facts, path)
 
 
 def secrets(data: Dataset) -> list[str]:
-    """Return the values that must not be written anywhere, longest first, to strike them out of messages."""
-    values = {_raw(data, keyword) for keyword in (*_IDENTIFYING, "PatientID", "OtherPatientIDs")}
-    parts = {part for value in values for part in (value, *re.split(r"[\^=\s]+", value))}
-    return sorted((part for part in parts if len(part) >= 3), key=len, reverse=True)
+    """Return the values that must not be written anywhere, longest first, to strike them out of messages.
+
+    The parts of a name are struck out one by one, unless it is the patient's pseudonym.
+    """
+    found = {_raw(data, keyword) for keyword in ("PatientID", "OtherPatientIDs")}
+    for keyword in _IDENTIFYING:
+        value = _raw(data, keyword)
+        found |= {value, *re.split(r"[\^=\s]+", value)} if _tells(data, keyword) else {value}
+    return sorted((one for one in found if len(one) >= 3), key=len, reverse=True)
 
 
 def _kind_problems(data: Dataset, facts: Mapping[str, Any], path: Path) -> list[Problem]:
@@ -177,29 +167,6 @@ def _side_problems(data: Dataset, facts: Mapping[str, Any], path: Path) -> list[
     view = facts.get("view") if facts.get("view_source") == "header" else None
     if view and named.view and view != named.view:
         found.append(problem("view-conflict", f"header says {view}, file name {named.view}"))
-    return found
-
-
-def _view_problems(data: Dataset, facts: Mapping[str, Any]) -> list[Problem]:
-    view, coded = facts.get("view"), _coded_view(data)
-    told, _ = _split_view(text(data, "ViewPosition") and facts.get("view"))
-    modifiers = set(facts.get("view_modifiers", ()))
-    found = []
-    if told and coded and told != coded:
-        found.append(problem("view-conflict", f"View Position {told[:16]}, View Code Sequence {coded}"))
-    if text(data, "ViewPosition") and (facts.get("view_source") != "header" or view not in _KNOWN_VIEWS):
-        found.append(problem("odd-view", "View Position is none that is known"))
-    elif view and view not in SCREENING_VIEWS:
-        found.append(problem("special-view", f"view {view}"))
-    special = modifiers - {"magnification", "implant displaced"}
-    if special:
-        found.append(problem("special-view", f"view modifier {', '.join(sorted(special))}"))
-    factor = facts.get("magnification_factor")
-    if "magnification" in modifiers:
-        found.append(problem("magnification", f"magnified{f' {factor:g} times' if factor else ''}"))
-    if facts.get("implant") or "implant displaced" in modifiers:
-        displaced = ", displaced" if "implant displaced" in modifiers else ""
-        found.append(problem("implant", f"breast with an implant{displaced}"))
     return found
 
 
@@ -269,30 +236,6 @@ def _raw(data: Dataset, keyword: str) -> str:
 def _side(data: Dataset, keyword: str) -> str | None:
     side = (text(data, keyword) or "").upper()[:1]
     return side if side in {"L", "R"} else None
-
-
-def _split_view(view: str | None) -> tuple[str | None, str | None]:
-    """Return a view without the modifier that consoles append, and the modifier: "CCID" is CC."""
-    if view is None or view in _KNOWN_VIEWS:
-        return view, None
-    for suffix, modifier in _SUFFIXES.items():
-        if view.removesuffix(suffix) in SCREENING_VIEWS | {"ML", "LM"}:
-            return view.removesuffix(suffix), modifier
-    return view, None
-
-
-def _coded_view(data: Dataset) -> str | None:
-    codes = (text(item, "CodeValue") or "" for item in items(data, "ViewCodeSequence"))
-    return next((VIEW_CODES[code] for code in codes if code in VIEW_CODES), None)
-
-
-def _modifiers(data: Dataset) -> set[str]:
-    nested = [
-        code for view in items(data, "ViewCodeSequence") for code in items(view, "ViewModifierCodeSequence")
-    ]
-    nested += items(data, "ViewModifierCodeSequence")
-    values = (text(code, "CodeValue") or "" for code in nested)
-    return {_MODIFIERS[value] for value in values if value in _MODIFIERS}
 
 
 def _orientation(data: Dataset) -> str | None:

@@ -34,6 +34,9 @@ class Ledger:
             self._connection = sqlite3.connect(path)
         except sqlite3.Error as error:
             raise self._unusable(error) from None
+        # A commit then waits for no disk, and what a power cut takes is the last results, never the file.
+        self._execute("PRAGMA journal_mode = WAL")
+        self._execute("PRAGMA synchronous = NORMAL")
         self._execute("CREATE TABLE IF NOT EXISTS run (fingerprint TEXT NOT NULL)")
         self._execute(
             "CREATE TABLE IF NOT EXISTS done (key TEXT PRIMARY KEY, result TEXT NOT NULL) WITHOUT ROWID"

@@ -35,7 +35,9 @@ from mammodet.datasets.atomic import atomic_path
 from mammodet.datasets.coco import AnnotationRecord, Coco, ImageRecord
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.filenames import parse_stem
+from mammodet.datasets.filetype import file_kind
 from mammodet.datasets.geometry import Geometry
+from mammodet.datasets.ledger import file_key
 from mammodet.datasets.prepare_lesions import Change, move_lesions
 from mammodet.datasets.prepared import FORMAT, FULL_SCALE, load_standardised
 from mammodet.datasets.standardise import Recipe, Standardised
@@ -78,10 +80,15 @@ def prepare_image(recipe: Recipe, folder: Path, source: Coco) -> Outcome:
     path = source.image_path(image)
     standardised = None
     try:
+        file_kind(path)  # refuses what cannot be read to its end, such as a pipe
+        before = file_key(path)
         key = pixel_key(path, image, recipe)
         record = read_record(folder / f"{key}.png")
         if record is None or record.source_size != (image["width"], image["height"]):
             standardised = load_standardised(source, image, recipe)
+            if file_key(path) != before:
+                remedy = "run mammodet prepare again when nothing writes to it"
+                raise InputError("was changed while it was read", file=path, remedy=remedy)
             record = PixelRecord(standardised.geometry, standardised.spacing_mm, standardised.notes)
         annotations, changes = move_lesions(source.annotations, record.geometry)
     except InputError as error:

@@ -9,6 +9,7 @@ A tool is a frozen dataclass with a documented field per argument and a function
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import re
 import sys
@@ -50,6 +51,9 @@ def run(
     int
         What ``work`` returns; 2 after one line on stderr for bad input; 130 when interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # file names may hold what the terminal's encoding has not
+            stream.reconfigure(errors="backslashreplace")
     try:
         return work(_parse(arguments, argv, prog, positional))
     except ArgumentError as error:

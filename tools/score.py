@@ -169,7 +169,7 @@ def score(arguments: Arguments) -> int:
 
 def _allowing(recipe: Recipe, arguments: Arguments) -> Recipe:
     """Return the model's recipe with what the person who scores allows besides."""
-    given = {name: True for name in PERMISSIONS if getattr(arguments, name)}
+    given: dict[str, Any] = {name: True for name in PERMISSIONS if getattr(arguments, name)}
     return replace(recipe, **given)
 
 
@@ -188,7 +188,7 @@ def _cases(paths: Sequence[str], recipe: Recipe) -> tuple[list[Case], list[dict[
         own = prepared_recipe(coco)
         if own is not None:
             # Whether raw images and scans are taken was decided when they were prepared.
-            allowed = {name: getattr(own, name) for name in PERMISSIONS}
+            allowed: dict[str, Any] = {name: getattr(own, name) for name in PERMISSIONS}
             require_recipe(coco, replace(recipe, **allowed))
         prepared = coco.info.get("prepared")
         return [Case(image["id"], coco.image_path(image), image, prepared) for image in coco.images], []

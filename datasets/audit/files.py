@@ -10,7 +10,7 @@ from mammodet.datasets.audit.patients import grouped
 from mammodet.datasets.audit.pixels import Pixels, names_of
 from mammodet.datasets.audit.report import Case
 from mammodet.datasets.coco import Coco, ImageRecord, check_files
-from mammodet.datasets.fingerprint import near_duplicates
+from mammodet.datasets.fingerprint import copies
 from mammodet.datasets.inspection import Inspection
 from mammodet.datasets.mammogram import image_size
 from mammodet.datasets.problem import KINDS as FILE_KINDS
@@ -77,6 +77,9 @@ def _same_pixels(coco: Coco, pixels: Pixels) -> Iterator[Case]:
         if len(images) < 2:
             continue
         truths = {_truth(coco, image) for image in images}
+        splits = {image.get("split") for image in images}
+        if len(truths) == 1 and None not in splits and len(splits) > 1:
+            continue  # told as a leak: "pixels-in-several-splits"
         kind = "duplicate-pixels" if len(truths) == 1 else "duplicate-pixels-conflict"
         numbers = tuple(image["id"] for image in images)
         yield Case(kind, names_of(coco.image_by_id, numbers), numbers)
@@ -97,9 +100,10 @@ def _truth(coco: Coco, image: ImageRecord) -> object:
 def _same_look(coco: Coco, pixels: Pixels) -> Iterator[Case]:
     known = [image for image in coco.images if image["id"] in pixels.seen]
     hashes = [pixels.seen[image["id"]].difference_hash for image in known]
+    sketches = [pixels.sketches.get(image["id"]) for image in known]
     told: defaultdict[int, set[int]] = defaultdict(set)
     for mirrored in (False, True):
-        for first, second in near_duplicates(hashes, mirrored=mirrored):
+        for first, second in copies(hashes, sketches, mirrored=mirrored):
             one, other = known[first], known[second]
             digest = _digest(pixels, one)
             if second in told[first] or (digest is not None and digest == _digest(pixels, other)):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from itertools import zip_longest
 
 from mammodet.datasets.audit.pixels import Pixels
 from mammodet.datasets.audit.report import Case
 from mammodet.datasets.coco import Coco, ImageRecord
 from mammodet.datasets.leaks import Leak, find_leaks
 from mammodet.datasets.splits import left_out
+
+_FOLLOWS = {"study": "patient", "pixels": "file"}
 
 
 def patient_cases(coco: Coco, pixels: Pixels) -> Iterator[Case]:
@@ -20,7 +23,13 @@ def patient_cases(coco: Coco, pixels: Pixels) -> Iterator[Case]:
         for number, inspection in pixels.seen.items()
         if inspection.pixel_digest is not None
     }
+    told: dict[str, list[set[str]]] = {}
     for leak in find_leaks(_parts(coco, "split"), digests):
+        names = {name for part in leak.images.values() for name in part}
+        # A study follows its patient, and the pixels of a file that is listed twice follow the file.
+        if any(names <= wider for wider in told.get(_FOLLOWS.get(leak.kind, ""), [])):
+            continue
+        told.setdefault(leak.kind, []).append(names)
         yield _leak_case(f"{leak.kind}-in-several-splits", leak, "", numbers)
     for leak in find_leaks(_parts(coco, "patient_id")):
         if leak.kind == "study":
@@ -53,7 +62,9 @@ def ids_of(images: Iterable[ImageRecord]) -> tuple[int, ...]:
 
 def _leak_case(kind: str, leak: Leak, what: str, numbers: Mapping[str, int]) -> Case:
     where = ", ".join(f"{what}{part} ({len(names)})" for part, names in leak.images.items())
-    names = [name for part in leak.images.values() for name in part]
+    # One image of each part first, since the page shows the first two.
+    rows = zip_longest(*leak.images.values())
+    names = [name for row in rows for name in row if name is not None]
     shared = " and ".join(names) if leak.kind in ("pixels", "file") else f"{leak.kind} {leak.shared}"
     return Case(kind, f"{shared} in {where}", tuple(numbers[name] for name in names))
 

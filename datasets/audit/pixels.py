@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammodet.datasets.coco import AnnotationRecord, to_xyxy
+from mammodet.datasets.fingerprint import Sketch
 from mammodet.datasets.inspection import Inspection
 
 BBox = tuple[float, float, float, float]  # x, y, width, height
@@ -22,16 +23,22 @@ class Pixels:
     ----------
     seen:
         Inspections by image id, without thumbnails and header facts.
+    sketches:
+        By image id, the detail of the picture, which tells copies from look-alikes.
     brightness:
         By annotation id, the mean grey value of its box: 0 is that of air, 1 that of the brightest breast
         tissue (95th percentile of the breast's rectangle). Boxes on images that could not be read have none.
     """
 
     seen: dict[int, Inspection] = field(default_factory=dict)
+    sketches: dict[int, Sketch] = field(default_factory=dict)
     brightness: dict[int, float] = field(default_factory=dict)
 
     def add(self, image_id: int, inspection: Inspection, annotations: Sequence[AnnotationRecord]) -> None:
         """Keep what matters of an inspection, and measure the boxes on its thumbnail."""
+        sketch = inspection.sketch()
+        if sketch is not None:
+            self.sketches[image_id] = sketch
         self.seen[image_id] = replace(inspection, thumbnail=None, facts={})
         if inspection.thumbnail is not None and inspection.width:
             for annotation in annotations:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,13 +25,10 @@ from mammodet.datasets.audit.sizes import ANCHOR_PX, Sizes, describe, measure
 from mammodet.datasets.audit.views import view_cases
 from mammodet.datasets.coco import Coco, CocoError, ImageRecord, check_content, read_json
 from mammodet.datasets.errors import InputError
-from mammodet.datasets.inspection import Inspection, inspect_files
-from mammodet.datasets.standardise import Recipe
+from mammodet.datasets.inspection import RAW_TOO, Inspection, inspect_files, recall, store_fingerprint
 
 # progress(items, what is done, how many): wraps what is worked through, such as tqdm
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
-
-RECIPE = Recipe(allow_for_processing=True)  # raw images are told as a finding, not refused
 
 _NEEDS_PIXELS = (
     "whether boxes lie on the breast and not in air, and their size against the breast's",
@@ -93,7 +88,10 @@ def read_for_audit(path: Path) -> Coco:
     content = read_json(path)
     faults = [one for one in check_content(content, path) if not one.where.startswith("images[patient_id=")]
     if faults:
-        raise CocoError(faults, f"correct it first; mammodet check {path} lists all faults")
+        remedy = f"correct it first; mammodet check {path} lists all faults"
+        if any(one.where == "categories" for one in faults):
+            remedy = "say what its categories stand for: mammodet convert coco FOLDER --classes"
+        raise CocoError(faults, remedy)
     for image in content["images"]:
         _check_name(image, path)
     return Coco(content["images"], content["annotations"], path, info=content.get("info") or {})
@@ -188,7 +186,7 @@ def write_audit(
         report,
         look.pictures,
         again=lambda ids: _again(coco, ids, look, store),
-        recipe=RECIPE,
+        recipe=RAW_TOO,
         progress=progress,
     )
     page, record = audit_paths(folder / coco.path.name)
@@ -205,8 +203,7 @@ def audit_paths(path: Path) -> tuple[Path, Path]:
 
 def _fingerprint() -> str:
     """Name what inspections depend on, so that a later version does not meet an earlier one's store."""
-    recipe = json.dumps(RECIPE.to_dict(), sort_keys=True)
-    return hashlib.sha256(f"{version('mammodet')} {recipe}".encode()).hexdigest()[:8]
+    return hashlib.sha256(store_fingerprint(RAW_TOO).encode()).hexdigest()[:8]
 
 
 def _inspected(
@@ -216,7 +213,6 @@ def _inspected(
     paths = [coco.image_path(coco.image_by_id[number]) for number in there]
     inspections = inspect_files(
         paths,
-        RECIPE,
         workers=look.workers,
         progress=lambda seen: progress(seen, "reading pixels", len(paths)),
         store=store,
@@ -225,9 +221,10 @@ def _inspected(
 
 
 def _again(coco: Coco, ids: Sequence[int], look: Look, store: Path) -> Iterator[tuple[int, Inspection]]:
-    """Yield inspections with their thumbnails; the store has them all."""
+    """Yield inspections with their thumbnails, from the store; files that crashed their decoder have none."""
     if look.files != "pixels":
         return
     paths = [coco.image_path(coco.image_by_id[number]) for number in ids]
-    seen = inspect_files(paths, RECIPE, workers=look.workers, store=store)
-    yield from zip(ids, seen, strict=True)
+    for number, inspection in zip(ids, recall(paths, store), strict=True):
+        if inspection is not None:
+            yield number, inspection

@@ -57,8 +57,8 @@ def _place(image: ImageRecord) -> str | None:
 def _one_view(coco: Coco, name: str, images: Sequence[ImageRecord]) -> Iterator[Case]:
     """Yield the lesions of a breast with both views that are in one of them.
 
-    Lesions are told apart by ``lesion_id``. Those without can only be compared as a whole: either view has
-    some or it has none.
+    Lesions are told apart by ``lesion_id``. Those without can only be compared as a whole: the other view has
+    some lesion or it has none.
     """
     paired = [image for image in images if _place(image) in PAIR]
     seen: dict[str | None, dict[str, list[tuple[ImageRecord, AnnotationRecord]]]] = {}
@@ -66,11 +66,12 @@ def _one_view(coco: Coco, name: str, images: Sequence[ImageRecord]) -> Iterator[
         for lesion in coco.annotations_of.get(image["id"], []):
             views = seen.setdefault(lesion.get("lesion_id"), {})
             views.setdefault(str(_place(image)), []).append((image, lesion))
+    marked = {view for views in seen.values() for view in views}
     for lesion_id, views in seen.items():
-        if len(views) == 1:
+        if len(views) == 1 and (lesion_id is not None or len(marked) == 1):
             view, found = next(iter(views.items()))
             missing = next(other for other in PAIR if other != view)
-            which = "all its lesions" if lesion_id is None else f"lesion {lesion_id}"
+            which = "lesions" if lesion_id is None else f"lesion {lesion_id}"
             shown = dict.fromkeys(image["id"] for image, _ in found)
             other = [image["id"] for image in paired if _place(image) == missing]
             lesions = tuple(lesion["id"] for _, lesion in found)

@@ -93,4 +93,9 @@ def _group(title: str, reasons: Mapping[str, Counter[str]]) -> list[str]:
 
 
 def _first(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    return ", ".join(map(_printable, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
+
+
+def _printable(name: str) -> str:
+    """Return a name that stays on one line of any terminal: files may be called by any bytes."""
+    return "".join(sign if sign.isprintable() else "?" for sign in name)

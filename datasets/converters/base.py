@@ -128,14 +128,15 @@ def convert(
     _note_skipped(files, audit)
     images: list[ImageRecord] = []
     annotations: list[AnnotationRecord] = []
+    taken: dict[Path, Film] = {}
     for film in progress(source.films(files, audit, options)):
-        found = _readable(film, files, audit)
+        found = _readable(film, files, audit, taken)
         if found is None:
             continue
         _check_frames(film, *found[1])
         image = _image_record(film, *found, out, audit)
         images.append({**image, "id": len(images) + 1, "dataset": source.dataset})
-        for lesion in film.lesions:
+        for lesion in _distinct(film, audit):
             annotation = _annotation_record(_in_frame(lesion, film, found[1]), film, images[-1], audit)
             if annotation is not None:
                 annotations.append({**annotation, "id": len(annotations) + 1})
@@ -157,7 +158,9 @@ def _note_skipped(files: ImageFiles, audit: Audit) -> None:
             audit.note(f"not read: {reason}", files.name(path))
 
 
-def _readable(film: Film, files: ImageFiles, audit: Audit) -> tuple[Path, tuple[int, int]] | None:
+def _readable(
+    film: Film, files: ImageFiles, audit: Audit, taken: dict[Path, Film]
+) -> tuple[Path, tuple[int, int]] | None:
     """Return the film's file and its (width, height), or tell the audit why there is none."""
     path = files.find(film.name)
     try:
@@ -168,6 +171,15 @@ def _readable(film: Film, files: ImageFiles, audit: Audit) -> tuple[Path, tuple[
     except InputError as error:
         audit.drop(error.problem, film.name, film.rows)
         audit.without_pixels.append(film.name)
+        return None
+    first = taken.setdefault(path, film)
+    if first is not film:
+        if replace(film, name=first.name, rows=first.rows) != first:
+            problem = "two entries of the annotations mean this file and say different things of it"
+            remedy = "leave the one that is right"
+            names = f"{first.name}, {film.name}"
+            raise InputError(problem, file=path, field="image", value=names, remedy=remedy)
+        audit.drop("a second entry of one image, the same as the first", film.name, film.rows)
         return None
     if film.size is not None and film.size != size:
         if not same_shape(film.size, size):
@@ -270,6 +282,16 @@ def _annotation_record(
     if shape.segmentation is not None:
         record["segmentation"] = shape.segmentation
     return record  # type: ignore[return-value]
+
+
+def _distinct(film: Film, audit: Audit) -> list[Lesion]:
+    """Return the lesions without repetitions: rows that stand twice in a table are one lesion."""
+    distinct: dict[str, Lesion] = {}
+    for lesion in film.lesions:
+        if distinct.setdefault(repr(lesion), lesion) is not lesion:
+            what = f"{film.name} {list(lesion.shape.bbox)}"
+            audit.drop_lesion("the same lesion twice on one image: taken once", what)
+    return list(distinct.values())
 
 
 def _worst(lesions: Sequence[Lesion]) -> str | None:

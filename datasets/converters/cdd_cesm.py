@@ -142,7 +142,7 @@ def _lesions(
     certain = pathologies in ({"benign"}, {"malignant"})
     category = MALIGNANT if pathologies == {"malignant"} else BENIGN
     keys = {**_described(facts), "pathology": facts["pathology"].lower() or None}
-    lesions, seen = [], set()
+    lesions = []
     for row in drawn:
         shape = region_shape(row)
         where = f"{name} {row.cells.get('region_id', '')}".strip()
@@ -150,12 +150,9 @@ def _lesions(
             continue
         if shape.area == 0:
             audit.drop_lesion("the outline encloses nothing", where)
-        elif row.cells[SHAPE] in seen:
-            audit.drop_lesion("the same region twice on one image", where)
         else:
             ignored = not certain or "point" in shape.provenance
             lesions.append(Lesion(shape, category, {**keys, "ignore": 1} if ignored else keys))
-        seen.add(row.cells[SHAPE])
     if lesions and pathologies == {"normal"}:
         audit.note("regions on a normal image: kept with ignore", name)
     return lesions

@@ -40,6 +40,7 @@ from mammodet.datasets.converters.generic import (
 )
 from mammodet.datasets.converters.options import Options
 from mammodet.datasets.errors import InputError
+from mammodet.datasets.raster import check_size
 
 MOST_BYTES = 2**30  # one file holds all masks of a data set
 
@@ -198,6 +199,7 @@ class _Image:
             return None
         if not is_id(width) or not is_id(height) or not 0 < width < 10**6 or not 0 < height < 10**6:
             raise self.one.error(f"{self.where}.width, height", "must be whole numbers", (width, height))
+        check_size(width, height, self.one.path)
         return width, height
 
     def _keys(self, path: Path, annotations: Sequence[Mapping[str, Any]], classes: Classes) -> dict[str, Any]:

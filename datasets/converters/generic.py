@@ -112,11 +112,25 @@ class Images:
             if inside in self._at:
                 return self._at[inside]
         found = self._files.find_tail(name)
+        if found is not None and _contradicts(parts, PurePosixPath(self._files.name(found)).parts):
+            what = f"{parts[-1]}, found {self._files.name(found)}"  # the rest may tell who drew it
+            self._audit.note("the annotations name another folder: found by the end of the path", what)
         if found is None and parts[-1]:
             found = self._files.find(_stem(parts[-1]))
             if found is not None and _stem(parts[-1]) != parts[-1]:
-                what = f"{name}, found {self._files.name(found)}"
+                what = f"{parts[-1]}, found {self._files.name(found)}"
                 self._audit.note("the annotations name a file of another kind: found by its stem", what)
+        return found
+
+    def of_file(self, name: str, annotation: Path) -> Path | None:
+        """Return the image that the annotation file of one image names, or else the one of its own stem."""
+        places = image_places(folder_of(self._files, annotation))
+        found = self.find(name, *places)
+        if found is None:
+            found = self.find(annotation.stem, *places)
+            if found is not None:
+                remark = "the image that an annotation file names is not there: found by the file's own name"
+                self._audit.note(remark, annotation.name)
         return found
 
     def describe(self, image: Path, annotation: Path, where: str | None = None) -> None:
@@ -130,6 +144,12 @@ class Images:
                 remedy="leave one of the two, or correct the name of the image",
             )
         self._described[image] = annotation.name
+
+
+def _contradicts(named: Sequence[str], found: Sequence[str]) -> bool:
+    """Tell whether two paths that end alike go apart above that, so that each names a folder of its own."""
+    pairs = zip(reversed(named), reversed(found), strict=False)
+    return any(one.lower() != other.lower() for one, other in pairs if one not in {"", ".", ".."})
 
 
 def _joined(folder: Sequence[str], parts: Sequence[str]) -> tuple[str, ...]:

@@ -30,7 +30,6 @@ from mammodet.datasets.converters.generic import (
     file_name,
     folder_of,
     image_keys,
-    image_places,
     pixels,
     plain,
     read_json,
@@ -66,8 +65,7 @@ def films(files: ImageFiles, audit: Audit, options: Options) -> Iterable[Film]:
     images = Images(files, audit)
     for one in read:
         folder = folder_of(files, one.file)
-        places = image_places(folder)
-        image = images.find(one.image, *places) or images.find(one.file.stem, *places)
+        image = images.of_file(one.image, one.file)
         rows = max(1, len(one.shapes))
         if image is None:
             yield Film(one.image, rows=rows)

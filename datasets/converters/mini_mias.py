@@ -18,6 +18,7 @@ from mammodet.datasets.converters.base import Film, Lesion, Source
 from mammodet.datasets.converters.files import ImageFiles
 from mammodet.datasets.converters.options import Options
 from mammodet.datasets.converters.shapes import circle
+from mammodet.datasets.converters.texts import read_text
 from mammodet.datasets.errors import InputError
 
 SIDE_PX = 1024  # every film is padded or cut to this
@@ -36,7 +37,7 @@ _SEVERITY = {"B": BENIGN, "M": MALIGNANT}
 _ROW = re.compile(
     r"(?P<film>mdb(?P<number>\d{3}))\s+(?P<tissue>[FGD])\s+"
     r"(?:NORM|(?P<kind>CALC|CIRC|SPIC|MISC|ARCH|ASYM)\s+(?P<severity>[BM])"
-    r"(?:\s+(?P<x>\d+)\s+(?P<y>\d+)\s+(?P<radius>\d+)|\s+\*NOTE\s*3\*)?)\s*"
+    r"(?:\s+(?P<x>\d{1,4})\s+(?P<y>\d{1,4})\s+(?P<radius>\d{1,4})|\s+\*NOTE\s*3\*)?)\s*"
 )
 
 
@@ -45,6 +46,9 @@ def films(files: ImageFiles, audit: Audit, options: Options) -> Iterable[Film]:
     rows: defaultdict[str, list[re.Match[str]]] = defaultdict(list)
     for row in _read_rows(files.root / "Info.txt"):
         rows[row["film"]].append(row)
+    if not rows:
+        problem, remedy = "holds no row of a film", "rows look like: mdb001 G CIRC B 535 425 197"
+        raise InputError(problem, file=files.root / "Info.txt", remedy=remedy)
     return [_film(name, of_film, audit) for name, of_film in rows.items()]
 
 
@@ -52,8 +56,7 @@ def _read_rows(path: Path) -> Iterable[re.Match[str]]:
     if not path.is_file():
         remedy = "give the folder that holds Info.txt and the films mdb001.pgm to mdb322.pgm"
         raise InputError("no such file", file=path, remedy=remedy)
-    text = path.read_text(encoding="latin-1")
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if re.match(r"\s*mdb\d", line):
             row = _ROW.fullmatch(line.strip())
             if row is None:
@@ -82,7 +85,8 @@ def _film(name: str, rows: Sequence[re.Match[str]], audit: Audit) -> Film:
         "label": CATEGORY_NAMES[_SEVERITY[max(severities)]] if severities else "normal",  # "M" > "B"
         "provenance": provenance,
     }
-    return Film(name, [_lesion(row) for row in rows if row["x"] is not None], keys, rows=len(rows))
+    lesions = [_lesion(row) for row in rows if row["x"] is not None]
+    return Film(name, lesions, keys, rows=len(rows), size=(SIDE_PX, SIDE_PX))
 
 
 def _lesion(row: re.Match[str]) -> Lesion:

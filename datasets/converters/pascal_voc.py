@@ -29,7 +29,6 @@ from mammodet.datasets.converters.generic import (
     file_name,
     folder_of,
     image_keys,
-    image_places,
     pixels,
     split_of,
     turned_box,
@@ -66,8 +65,7 @@ def films(files: ImageFiles, audit: Audit, options: Options) -> Iterable[Film]:
     images, splits = Images(files, audit), _image_sets(files)
     for one in read:
         folder = folder_of(files, one.file)
-        places = image_places(folder)
-        image = images.find(one.filename, *places) or images.find(one.file.stem, *places)
+        image = images.of_file(one.filename, one.file)
         film = Film(one.filename, rows=max(1, len(one.objects)), size=one.size)
         if image is None:
             yield film

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from mammodet.datasets.converters.texts import encoding_of
+from mammodet.datasets.converters.texts import LONGEST_LINE, encoding_of
 from mammodet.datasets.errors import InputError
 
 MOST_COLUMNS = 10_000
@@ -52,8 +53,8 @@ def read_csv(
     Columns without a name of their own are called ``column N``. Empty lines are skipped. With ``keep`` rows
     hold only those columns that are among them, for tables of which little is needed.
 
-    Raises InputError when the file is not there, is no UTF-8 or no CSV, lacks a ``required`` column, or has
-    more columns than any table.
+    Raises InputError when the file is not there, is no UTF-8 or no CSV, lacks a ``required`` column, has a
+    row that ends before one, or has longer lines or more columns than any table.
     """
     return list(iter_csv(path, delimiter=delimiter, required=required, keep=keep))
 
@@ -65,10 +66,27 @@ def iter_csv(
     encoding = encoding_of(path)
     try:
         with path.open(encoding=encoding, newline="") as stream:
-            reader = csv.reader(stream, delimiter=delimiter, strict=True)
+            reader = csv.reader(_lines(stream, path), delimiter=delimiter, strict=True)
             yield from _rows(reader, path, required, None if keep is None else frozenset(keep))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"is no CSV in UTF-8: {error}", file=path, remedy="save it as CSV UTF-8") from None
+
+
+def _lines(stream: TextIO, path: Path) -> Iterator[str]:
+    """Yield the lines, none of them longer than memory should hold; csv takes what else is wrong."""
+    for number in itertools.count(1):
+        line = stream.readline(LONGEST_LINE + 1)
+        problem = None
+        if len(line) > LONGEST_LINE:
+            problem = f"has more than {LONGEST_LINE} characters, more than any row has"
+        elif "\0" in line:
+            problem = "holds zero characters"
+        if problem is not None:
+            remedy = "check that the file is whole"
+            raise InputError(problem, file=path, field=f"line {number}", remedy=remedy)
+        if not line:
+            return
+        yield line
 
 
 def _rows(reader: Any, path: Path, required: Sequence[str], keep: frozenset[str] | None) -> Iterator[Row]:
@@ -76,21 +94,32 @@ def _rows(reader: Any, path: Path, required: Sequence[str], keep: frozenset[str]
     _, header = next(lines, (0, None))
     if header is None:
         raise InputError("is empty", file=path, remedy="give a table with a header row")
+    _check_width(header, path, reader.line_num)
     columns = _column_names(header)
     for name in required:
         if name not in columns:
-            raise InputError("has no such column", file=path, field=name, value=columns)
+            remedy = "columns keep the names that they were published with, and the same separator"
+            raise InputError("has no such column", file=path, field=name, value=columns, remedy=remedy)
+    fewest = max((columns.index(name) + 1 for name in required), default=0)
     kept = _kept(columns, keep)
     for line, cells in lines:
+        _check_width(cells, path, line)
+        if len(cells) < fewest:
+            problem = f"ends after {len(cells)} of {len(columns)} cells"
+            remedy = "check that the file is whole"
+            raise InputError(problem, file=path, field=f"row at line {line}", remedy=remedy)
         if len(cells) > len(columns):
             columns += [f"column {number + 1}" for number in range(len(columns), len(cells))]
             kept = _kept(columns, keep)
-        if len(columns) > MOST_COLUMNS:
-            problem = f"has {len(cells)} cells, more than any table has columns"
-            remedy = "check that the file is whole"
-            raise InputError(problem, file=path, field=f"line {line}", remedy=remedy)
         row = {name: cells[index].strip() if index < len(cells) else "" for index, name in kept}
         yield Row(path, line, row)
+
+
+def _check_width(cells: Sequence[str], path: Path, line: int) -> None:
+    if len(cells) > MOST_COLUMNS:
+        problem = f"has {len(cells)} cells, more than any table has columns"
+        remedy = "check that the file is whole"
+        raise InputError(problem, file=path, field=f"line {line}", remedy=remedy)
 
 
 def _column_names(header: Sequence[str]) -> list[str]:

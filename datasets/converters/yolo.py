@@ -55,12 +55,13 @@ class _Row:
 
 def films(files: ImageFiles, audit: Audit, options: Options) -> Iterable[Film]:
     """Yield one film per image."""
-    label_of, rows = _labels(files, audit)
+    names = read_names(files)
+    label_of, rows = _labels(files, names, audit)
     classes = Classes(
         (row.name for of_image in rows.values() for row in of_image), options, audit, files.root
     )
     labelled = {folder_of(files, image) for image in label_of}
-    splits, uploaded = _splits(files, audit), _is_upload(files)
+    splits, uploaded = _splits(files, names, audit), _is_upload(files)
     for image in files.paths:
         keys = {**image_keys(image, audit, uploaded=uploaded), "split": splits.get(image)}
         film = Film(files.name(image), keys=keys)
@@ -74,9 +75,8 @@ def films(files: ImageFiles, audit: Audit, options: Options) -> Iterable[Film]:
             yield film
 
 
-def _labels(files: ImageFiles, audit: Audit) -> tuple[dict[Path, Path], dict[Path, list[_Row]]]:
+def _labels(files: ImageFiles, names: Names, audit: Audit) -> tuple[dict[Path, Path], dict[Path, list[_Row]]]:
     """Return the label file of every image that has one, and what these files hold."""
-    names = read_names(files)
     texts = [path for path in documents(files, r".*\.txt") if not _NO_LABELS.fullmatch(path.name)]
     label_of = _matched(files, {tuple(files.name(path).lower().split("/")): path for path in texts})
     if not label_of:
@@ -171,13 +171,12 @@ def _mended(value: float, size: int) -> float:
     return float(round(value)) if abs(value - round(value)) < 1e-3 else value
 
 
-def _splits(files: ImageFiles, audit: Audit) -> dict[Path, str]:
+def _splits(files: ImageFiles, names: Names, audit: Audit) -> dict[Path, str]:
     """Return the split of each image: from data.yaml, its folders' names, or a list of images."""
     splits: dict[Path, str] = {}
-    told_folders = read_names(files).folders
     for image in files.paths:
         folder = tuple(part.lower() for part in folder_of(files, image))
-        told = next((split for split, parts in told_folders if _holds(folder, parts)), None)
+        told = next((split for split, parts in names.folders if _holds(folder, parts)), None)
         words = [word for part in reversed(folder) for word in (part, *part.split("_"))]
         split = told or split_of(words)
         if split is not None:

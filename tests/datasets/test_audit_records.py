@@ -404,3 +404,31 @@ def test_an_empty_file_is_audited(tmp_path: Path) -> None:
 def test_absurd_choices_are_refused(field: dict[str, int]) -> None:
     with pytest.raises(InputError, match=f"--{next(iter(field))}"):
         Look(**field)
+
+
+def test_a_patient_in_two_splits_is_told_once_and_a_study_of_two_patients_too() -> None:
+    study = "1.2.840.99999.1.2.3"
+    images = [image(n, split="train" if n < 3 else "test", study_id=study) for n in (1, 2, 3)]
+    found = {one.name: one for one in report_of(images).findings if one.kind.severity == "error"}
+    assert set(found) == {"patient-in-several-splits"}
+    assert found["patient-in-several-splits"].images == [1, 3, 2]  # one of each part first, for the page
+    images[2]["patient_id"] = "q"
+    kinds = {one.name for one in report_of(images).findings if one.kind.severity == "error"}
+    assert kinds == {"study-in-several-splits", "study-of-several-patients"}
+
+
+def test_lesions_without_id_are_in_one_view_only_when_the_other_has_none() -> None:
+    nameless = lesion(3, [300, 300, 50, 60], lesion_id=None)
+    assert kinds_of(report_of(PAIR, [*BOTH, nameless])) == {}  # it may be lesion a of the other view
+    alone = report_of(PAIR, [{**nameless, "id": 1}])
+    assert [case.text for one in alone.findings for case in one.cases] == [
+        "patient p, left breast: lesions in CC only, none in MLO"
+    ]
+
+
+def test_a_coco_file_of_other_categories_is_led_to_the_converter(tmp_path: Path) -> None:
+    path = tmp_path / "coco.json"
+    categories = [{"id": 1, "name": "mass"}, {"id": 2, "name": "calcification"}]
+    path.write_text(json.dumps({"images": PAIR, "annotations": BOTH, "categories": categories}))
+    with pytest.raises(CocoError, match="mammodet convert coco FOLDER --classes"):
+        read_for_audit(path)

@@ -14,6 +14,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import JPEG2000Lossless
 
+from mammodet.datasets import inspection
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.inspection import Inspection, inspect_file, inspect_files, recall
 from mammodet.datasets.inspection_pixels import chest_side
@@ -271,15 +272,56 @@ def test_files_are_inspected_in_order_and_kept(make_dicom: Any, tmp_path: Path) 
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe with a name")
-def test_a_file_that_never_answers_costs_only_itself(make_dicom: Any, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "stuck.dcm")
-    paths = [make_dicom(breast(), **GOOD, name="1.dcm"), tmp_path / "stuck.dcm", tmp_path / "missing.dcm"]
+def test_a_pipe_is_no_file_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.dcm")
+    found = inspect_file(tmp_path / "pipe.dcm")
+    assert [one.text for one in found.problems] == ["is no regular file; give image files only"]
+
+
+def test_an_item_that_never_ends_costs_only_itself() -> None:
     begun = time.monotonic()
-    found = list(inspect_files(paths, workers=1, limit_s=1.5))
-    assert time.monotonic() - begun < 30
+    assert list(map_isolated(time.sleep, [0, 100, 0], workers=1, limit_s=1)) == [
+        None,
+        Casualty("hung"),
+        None,
+    ]
+    assert time.monotonic() - begun < 50
+
+
+def test_what_the_decoder_did_is_told(
+    make_dicom: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [make_dicom(breast(), **GOOD, name="1.dcm"), tmp_path / "2.dcm", tmp_path / "3.dcm"]
+    answers = iter([inspect_file(paths[0]), Casualty("hung"), Casualty("died")])
+    monkeypatch.setattr(inspection, "map_isolated", lambda *_, **__: answers)
+    found = list(inspect_files(paths, limit_s=1.5))
     assert [one.width for one in found] == [520, 0, 0]
     assert "did not end within 1.5 s" in found[1].problems[0].text
-    assert "no such file" in found[2].problems[0].text
+    assert "crashed the process" in found[2].problems[0].text
+
+
+def test_names_of_any_bytes_are_files_like_others(tmp_path: Path) -> None:
+    latin, other = (
+        tmp_path / os.fsdecode(b"M\xfcller_L_CC.png"),
+        tmp_path / os.fsdecode(b"M\xe4ller_L_CC.png"),
+    )
+    for path in (latin, other):
+        coded = cv2.imencode(".png", breast())[1].tobytes()
+        path.write_bytes(coded)
+    found = [inspect_file(path) for path in (latin, other)]
+    assert [one.width for one in found] == [520, 520]
+    assert found[0].facts["patient_id"] != found[1].facts["patient_id"]
+
+
+def test_a_pseudonym_is_struck_out_as_a_whole_only(made: Any) -> None:
+    tags: dict[str, Any] = {
+        "PatientID": "DEMO-0-7",
+        "PatientName": "DEMO^0-7",
+        "Manufacturer": "demo phantom",
+    }
+    assert made(**tags).facts["manufacturer"] == "demo phantom"
+    tags["PatientName"] = "Demo^Jane"  # a name: its parts must not stand anywhere
+    assert made(**tags).facts["manufacturer"] == "*** phantom"
 
 
 def test_a_worker_that_dies_costs_only_its_item() -> None:

@@ -6,6 +6,7 @@ import os
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mammodet.datasets import prepare_images
 from mammodet.datasets.coco import Coco, ImageRecord, check_coco, check_files, read_coco, to_xyxy, write_coco
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.geometry import Geometry
@@ -212,6 +214,36 @@ def test_a_side_that_only_the_file_name_tells_is_part_of_the_key(source: Coco, t
     assert len({image["file_name"] for image in done.coco.images}) == 3
     assert _prepare(source, tmp_path / "out", Recipe(orient_left=True)).written == 0
     assert len(list((tmp_path / "out" / "pixels").iterdir())) == 3
+
+
+def test_a_file_that_changes_while_it_is_read_leaves_no_pixels(
+    source: Coco, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its key is that of the content before: pixels of the content after must not be filed under it."""
+    path = source.image_path(source.images[0])
+    load = prepare_images.load_standardised
+
+    def changed_meanwhile(coco: Coco, image: Any, recipe: Recipe) -> Any:
+        if coco.image_path(image) == path:
+            path.write_bytes(path.read_bytes() + b"\0\0")
+        return load(coco, image, recipe)
+
+    monkeypatch.setattr(prepare_images, "load_standardised", changed_meanwhile)
+    done = _prepare(source, tmp_path / "out")
+    assert [image["id"] for image, _ in done.rejected] == [source.images[0]["id"]]
+    assert "was changed while it was read" in done.rejected[0][1]
+    assert len(_written(tmp_path / "out")) == len(source.images) - 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe with a name")
+def test_a_pipe_is_rejected_and_nobody_waits_for_it(source: Coco, tmp_path: Path) -> None:
+    path = source.image_path(source.images[0])
+    path.unlink()
+    os.mkfifo(path)
+    done = _prepare(source, tmp_path / "out")
+    assert [reason.partition(": ")[2] for _, reason in done.rejected] == [
+        "is no regular file; give image files only"
+    ]
 
 
 def test_files_of_earlier_runs_stay_until_they_are_pruned(source: Coco, tmp_path: Path) -> None:

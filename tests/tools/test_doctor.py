@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,20 @@ def test_a_clean_folder_gives_0(tmp_path: Path, capsys: Any) -> None:
     cv2.imwrite(str(tmp_path / "p1_L_CC.png"), values)
     assert _run(tmp_path) == 0  # missing views are a note
     assert "note     missing-views" in capsys.readouterr().out
+
+
+def test_names_of_any_bytes_are_printed_on_one_line(tmp_path: Path) -> None:
+    for name in (b"new\nline.png", b"esc\x1b[2J.png", b"latin-\xff.png", "\u00fc".encode() * 120 + b".png"):
+        (tmp_path / os.fsdecode(name)).write_bytes(b"")
+    (tmp_path / "real.dcm").write_bytes(b"")
+    command = [sys.executable, "-m", "mammodet.tools.doctor", str(tmp_path), "--workers", "1"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert done.returncode == 2
+    assert b"5 files, 0 readable" in done.stdout
+    assert b"Traceback" not in done.stderr
+    assert b"\x1b[2J" not in done.stdout
+    assert sum(b"line.png" in line for line in done.stdout.splitlines()) <= 1
 
 
 def test_bad_arguments_are_told_in_one_line(tmp_path: Path, capsys: Any) -> None:

@@ -235,3 +235,49 @@ def test_links_to_one_file_keep_their_names(tmp_path: Path) -> None:
         (tmp_path / "data").mkdir(exist_ok=True)
         (tmp_path / "data" / name).symlink_to(tmp_path / "store" / "x.png")
     assert ImageFiles(tmp_path / "data").unused() == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("a," + ",".join(f"c{number}" for number in range(20_000)), "has 20001 cells"),
+        ("a,b\n1," + "," * 20_000, "has 20002 cells"),
+        ("a,b\n" + "," * (2**20 + 1), "line 2: has more than 1048576 characters"),
+        ("x" * (2**20 + 1), "line 1: has more than 1048576 characters"),
+        ("a,b\n1,2\n3,\0", "line 3: holds zero characters"),
+        ("a,b\n1,2\n3\n", "row at line 3: ends after 1 of 2 cells"),
+        ("a;b\n1;2\n", r"b: has no such column .*same separator"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_at_once(tmp_path: Path, content: str, problem: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(content)
+    with pytest.raises(InputError, match=problem):
+        read_csv(path, required=["b"] if "b" in content.partition("\n")[0] else [])
+
+
+def test_rows_that_stand_twice_are_one_image_and_one_lesion(tmp_path: Path) -> None:
+    image(tmp_path / "a.png")
+    lesions = [Lesion(box(1, 2, 3, 4), 2), Lesion(box(1, 2, 3, 4), 2), Lesion(box(1, 2, 3, 4), 1)]
+    films = [Film("a", lesions, {"patient_id": "p"}), Film("a.png", lesions, {"patient_id": "p"}, rows=3)]
+    coco, audit = convert(source_of(films), tmp_path, tmp_path / "coco.json")
+    assert [one["category_id"] for one in coco.annotations] == [2, 1]
+    assert audit.lesions_dropped == {"the same lesion twice on one image: taken once": {"a [1, 2, 3, 4]": 1}}
+    assert audit.dropped == {"a second entry of one image, the same as the first": {"a.png": 3}}
+    assert (audit.rows_used, audit.rows_dropped) == (1, 3)
+
+
+def test_entries_of_one_image_that_differ_are_refused(tmp_path: Path) -> None:
+    image(tmp_path / "a.png")
+    films = [Film("a", (), {"label": "normal"}), Film("a.png", (), {"label": "malignant"})]
+    with pytest.raises(InputError, match=r"a\.png: image: two entries .* say different things .*'a, a\.png'"):
+        convert(source_of(films), tmp_path, tmp_path / "out" / "coco.json")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_report_stays_on_its_lines_whatever_files_are_called() -> None:
+    audit = Audit()
+    audit.note("odd", "x\n\x1b[31m\udcff.png")
+    (_, line) = audit.lines()
+    assert line == "note: 1: odd (x??[31m?.png)"
+    assert audit.record()["notes"]["odd"]["first"] == ["x\n\x1b[31m\udcff.png"]

@@ -110,7 +110,8 @@ def test_every_real_row_and_region_is_used(real: tuple[Coco, Audit]) -> None:
     # 27 rows and 59 regions; one is stored twice
     assert (audit.rows_read, audit.rows_used) == (86, 86)
     assert len(coco.annotations) == 58
-    assert audit.lesions_dropped == {"the same region twice on one image": {"P37_L_CM_CC 2": 1}}
+    repeated = {"P37_L_CM_CC [54.0, 1069.0, 548.0, 494.0]": 1}
+    assert audit.lesions_dropped == {"the same lesion twice on one image: taken once": repeated}
     assert audit.unlisted == []
     shapes = [one["geometry_source"] for one in coco.annotations]
     counts = {kind: shapes.count(kind) for kind in ("polygon", "circle", "box")}

@@ -90,7 +90,7 @@ def test_outlines(tmp_path: Path) -> None:
         lesion(3, [], segmentation=runs, iscrowd=1),
         lesion(4, (10, 10, 40, 35), segmentation=[[10, 10, 50, 10, 50, 40]]),
         lesion(5, (10, 10, 5, 5), segmentation=[[10, 10, 50, 10]]),
-        lesion(6, (10, 10, 5, 5), segmentation={"size": [HEIGHT, WIDTH], "counts": [WIDTH * HEIGHT]}),
+        lesion(6, (10, 10, 5, 6), segmentation={"size": [HEIGHT, WIDTH], "counts": [WIDTH * HEIGHT]}),
     )
     coco, audit = converted(root)
     found = [(one["bbox"], one["geometry_source"], one["area"]) for one in coco.annotations]
@@ -101,7 +101,7 @@ def test_outlines(tmp_path: Path) -> None:
         ([0, 0, 1, 1], "mask", 1),
         ([10, 10, 40, 35], "polygon", 600),
         ([10, 10, 5, 5], "box", 25),
-        ([10, 10, 5, 5], "box", 25),
+        ([10, 10, 5, 6], "box", 30),
     ]
     assert (segmentation_to_mask(coco.annotations[2]["segmentation"], WIDTH, HEIGHT) == mask).all()
     assert coco.annotations[3]["iscrowd"] == 1
@@ -406,3 +406,21 @@ def test_any_content_is_read_or_refused(
         converted(lay_out(root, {**lesion(), **of_lesion}, images=[{**picture(), **of_image}], **more))
     except InputError as error:
         assert "\n" not in str(error)
+
+
+def test_a_claimed_size_that_no_memory_holds_is_refused(tmp_path: Path) -> None:
+    side = 999_999
+    bomb = lesion(segmentation={"size": [side, side], "counts": [0, side * side]})
+    root = lay_out(tmp_path / "data", bomb, images=[picture(width=side, height=side)])
+    with pytest.raises(InputError, match="claims more pixels than any mammogram has"):
+        converted(root)
+
+
+def test_an_image_of_another_folder_is_told(tmp_path: Path) -> None:
+    root = lay_out(tmp_path / "data", lesion(), images=[picture(name="/home/jane/patient1/x.png")])
+    coco, audit = converted(root)
+    remark = "the annotations name another folder: found by the end of the path"
+    assert audit.notes[remark] == {"x.png, found images/x.png": 1}
+    assert "jane" not in coco.path.read_text()
+    root = lay_out(tmp_path / "same", lesion(), images=[picture(name="/home/jane/images/x.png")])
+    assert remark not in converted(root)[1].notes

@@ -164,3 +164,28 @@ def test_the_annotations_must_be_there(tmp_path: Path) -> None:
     (root / "Info.txt").unlink()
     with pytest.raises(InputError, match=r"Info\.txt: no such file"):
         convert(load_source("mini-mias"), root, tmp_path / "coco.json")
+
+
+def test_circles_are_rescaled_to_films_of_another_size(tmp_path: Path) -> None:
+    root = lay_out(tmp_path / "mias", "mdb001 G CIRC B 400 424 100", ["mdb001"])
+    write_png(root / "mdb001.png", np.zeros((512, 512), dtype=np.uint8))
+    coco, audit = convert(load_source("mini-mias"), root, tmp_path / "coco.json")
+    assert coco.annotations[0]["bbox"] == [150, 250, 100, 100]  # half of 300, 1024 - 424 - 100, 200, 200
+    assert coco.images[0]["spacing_mm"] == [0.4, 0.4]
+    assert list(audit.notes) == ["the annotations were drawn on an image of another size: rescaled"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_hides_no_row(tmp_path: Path, encoding: str) -> None:
+    root = lay_out(tmp_path / "mias", "", ["mdb001", "mdb002"])
+    (root / "Info.txt").write_text("mdb001 G NORM\nmdb002 G NORM\n", encoding=encoding)
+    coco, _ = convert(load_source("mini-mias"), root, tmp_path / "coco.json")
+    assert len(coco.images) == 2
+
+
+@pytest.mark.parametrize("text", ["", "nothing here\n", "mdb001 G CIRC B 535 425 " + "9" * 5000])
+def test_a_table_without_rows_or_with_absurd_numbers_is_refused(tmp_path: Path, text: str) -> None:
+    root = lay_out(tmp_path / "mias", "", ["mdb001"])
+    (root / "Info.txt").write_text(text)
+    with pytest.raises(InputError, match=r"Info\.txt: .*rows look like"):
+        convert(load_source("mini-mias"), root, tmp_path / "coco.json")

@@ -107,7 +107,8 @@ def test_boxes_over_the_edge_are_clipped_and_those_outside_dropped(tmp_path: Pat
 
 def test_rows_of_one_image_are_joined_and_extra_cells_read(tmp_path: Path) -> None:
     root = lay_out(
-        tmp_path, [["1_L_CC.png", BOX, "", BOX.replace("10", "50")], ["1_L_CC.png", BOX.replace("1}", "0}")]]
+        tmp_path,
+        [["1_L_CC.png", BOX, "", BOX.replace("10", "50")], ["1_L_CC.png", BOX.replace('"1"', '"0"')]],
     )
     coco, audit = converted(root)
     assert len(coco.images) == 1
