@@ -83,6 +83,10 @@ def convert_folder(arguments: Arguments) -> int:
     if arguments.out.suffix.lower() != ".json":
         remedy = f"call it {arguments.out.stem or 'coco'}.json"
         raise InputError("must end in .json", field="--out", value=str(arguments.out), remedy=remedy)
+    overlays = arguments.overlays
+    if overlays is not None and overlays.resolve().is_relative_to(arguments.root.resolve()):
+        problem = "lies inside the folder of the data set, whose images the drawings would become"
+        raise InputError(problem, field="--overlays", value=str(overlays), remedy="give a folder elsewhere")
     from mammodet.datasets.audit.run import Look, audit_paths, write_audit  # noqa: PLC0415 (imports much)
     from mammodet.tools.audit import bar, print_summary  # noqa: PLC0415
 

@@ -96,11 +96,16 @@ def _read_rows(files: ImageFiles) -> list[Row]:
 def _film(row: Row, name: str, outlines: Sequence[Path], audit: Audit, options: Options) -> Film:
     number, birads = row.code("File Name"), parse_birads(row.cells["Bi-Rads"])
     rois = [roi for path in outlines for roi in read_rois(path)]
-    lesions = [_lesion(roi, birads, number, audit, options) for roi in rois]
+    found = [_lesion(roi, birads, number, audit, options) for roi in rois]
+    lesions = [lesion for lesion in found if lesion is not None]
+    label = options.label_of(birads)
+    if label == "normal" and any(not lesion.keys.get("ignore") for lesion in lesions):
+        audit.note("outlines on an image of BI-RADS 1: benign, and so is the image", number)
+        label = "benign"
     if not outlines and birads not in {None, "1"}:
         audit.note("no XML file although the BI-RADS is above 1: an image without boxes", number)
-    keys = {"label": options.label_of(birads), **_keys(row, PurePosixPath(name).stem, audit)}
-    return Film(name, [lesion for lesion in lesions if lesion is not None], keys)
+    keys = {"label": label, **_keys(row, PurePosixPath(name).stem, audit)}
+    return Film(name, lesions, keys)
 
 
 def _keys(row: Row, stem: str, audit: Audit) -> dict[str, Any]:
@@ -136,7 +141,7 @@ def _lesion(roi: Roi, birads: str | None, number: str, audit: Audit, options: Op
     if name not in FINDINGS and not _NAMELESS.fullmatch(name):
         audit.note("unknown name of an outline: kept with ignore", f"{number} {roi.name}")
     shape, has_area = _shape(roi.points)
-    category = options.category_of(birads)
+    category = BENIGN if birads == "1" else options.category_of(birads)
     certain = has_area and category is not None and name in FINDINGS and name not in _SINGLE
     keys = {"finding": FINDINGS.get(name, "other"), "birads": birads, "provenance": {"name": roi.name}}
     return Lesion(shape, category or BENIGN, keys if certain else {**keys, "ignore": 1})
@@ -160,8 +165,9 @@ SOURCE = Source(
     films=films,
     category_rule=(
         "by convention the BI-RADS of the image, as the options say: masses, spiculated regions, clusters, "
-        "distortions and asymmetries take it, and so does the image, 1 is normal; ignored are single "
-        "calcifications, marks without area, nameless outlines, and all of images of BI-RADS 1 or none"
+        "distortions and asymmetries take it, and so does the image; 1 is normal or, with an outline, "
+        "benign; ignored are single calcifications, marks without area, nameless outlines, and all of images "
+        "without a BI-RADS"
     ),
     reference="Moreira et al. 2012, Academic Radiology 19(2), 236-248, https://doi.org/10.1016/j.acra.2011.09.014",
 )

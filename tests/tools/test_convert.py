@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from mammodet.datasets.coco import read_coco
+from mammodet.datasets.converters import CONVERTERS
 from mammodet.datasets.drawing import COLOURS, write_png
 from mammodet.tools.convert import main
 
@@ -29,7 +30,7 @@ def masks(tmp_path: Path) -> Path:
 def test_list_needs_no_other_argument(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert {"mini-mias", "mask-folders", "seed-csv"} <= set(names)
+    assert names == list(CONVERTERS)
 
 
 def test_a_folder_is_converted_drawn_and_reported(
@@ -80,7 +81,16 @@ def test_the_arguments_never_overwrite_the_data_set(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("source", ["mini-mias", "mask-folders", "seed-csv", "nope"])
+def test_drawings_never_become_images_of_the_data_set(
+    tmp_path: Path, masks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["mask-folders", str(masks), "--out", str(tmp_path / "c.json")]
+    assert main([*arguments, "--overlays", str(masks / "images" / "drawn")]) == 2
+    assert "--overlays: lies inside the folder of the data set" in capsys.readouterr().err
+    assert not (tmp_path / "c.json").exists()
+
+
+@pytest.mark.parametrize("source", [*CONVERTERS, "nope", "nope.py"])
 def test_an_empty_folder_is_one_line_and_exit_2(
     tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

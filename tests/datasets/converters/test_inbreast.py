@@ -139,7 +139,7 @@ def test_names_of_outlines(release: Release, name: str | None, finding: str, ign
 @pytest.mark.parametrize(
     ("birads", "category", "ignore", "label"),
     [
-        ("1", 1, 1, "normal"),
+        ("1", 1, None, "benign"),
         ("2", 1, None, "benign"),
         ("3", 1, None, "benign"),
         ("4a", 2, None, "malignant"),
@@ -308,7 +308,7 @@ def test_mutated_outlines_are_read_or_refused(
 
 
 def test_the_shared_table_and_outlines(release: Release, shared_data: Path) -> None:
-    """22678622 is BI-RADS 1 with three outlines in the hand-made XML, so none of them counts."""
+    """22678622 is BI-RADS 1 with three outlines in the hand-made XML: benign, and so is the image."""
     folder = shared_data / "formats" / "inbreast"
     (release.root / "INbreast.csv").write_bytes((folder / "INbreast.csv").read_bytes())
     (release.root / "AllXML" / "22678622.xml").write_bytes((folder / "22678622.xml").read_bytes())
@@ -320,16 +320,16 @@ def test_the_shared_table_and_outlines(release: Release, shared_data: Path) -> N
     assert (audit.rows_read, audit.rows_used) == (40, 2)
     first, second = coco.images
     assert (first["label"], first["density"], second["label"], second["density"]) == (
-        "normal",
+        "benign",
         "D",
         "malignant",
         "B",
     )
-    found = [(lesion["finding"], lesion["bbox"], lesion["ignore"]) for lesion in coco.annotations]
+    found = [(lesion["finding"], lesion["bbox"], lesion.get("ignore")) for lesion in coco.annotations]
     assert found == [
-        ("mass", [1000, 1500, 200.5, 200.25], 1),
+        ("mass", [1000, 1500, 200.5, 200.25], None),
         ("calcification", [1300, 2000, 1, 1], 1),
-        ("calcification", [1400, 2100, 100, 100], 1),
+        ("calcification", [1400, 2100, 100, 100], None),
     ]
     assert coco.annotations[1]["provenance"]["point"] == [1300.123, 2000.456]
     assert coco.annotations[2]["area"] == pytest.approx(5000)  # a triangle of 100 by 100
