@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import math
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -21,7 +19,6 @@ from mammodet.datasets.filenames import parse_stem
 _CATEGORIES = {"0": BENIGN, "1": MALIGNANT}
 _SIDES = ("x", "y", "width", "height")
 _REMEDY = 'a box looks like {"x": 320, "y": 410, "width": 120, "height": 96, "label": "1"}, label 0 or 1'
-_LONGEST_CELL = 1000  # a box has about 80 characters; far longer literals can exhaust the parser
 
 
 def films(files: ImageFiles, audit: Audit, options: Options) -> Iterable[Film]:
@@ -45,14 +42,7 @@ def _film(name: str, rows: Iterable[Row]) -> Film:
 
 
 def _lesion(row: Row, column: str) -> Lesion:
-    """Read one cell; never ``eval``, the file may come from anywhere."""
-    cell = row.cells[column]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd literals, which are refused below
-            found = ast.literal_eval(cell) if len(cell) <= _LONGEST_CELL else None
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        found = None
+    found = row.literal(column)
     if not isinstance(found, Mapping):
         raise row.error(column, "is no box", _REMEDY)
     for key in (*_SIDES, "label"):

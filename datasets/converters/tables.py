@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import itertools
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from mammodet.datasets.converters.texts import LONGEST_LINE, encoding_of
 from mammodet.datasets.errors import InputError
 
 MOST_COLUMNS = 10_000
+LONGEST_LITERAL = 1000  # a box has some 80 characters, ten categories 200
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,22 @@ class Row:
         """Return a cell without the ``.0`` that pandas adds to numbers; "" for ``nan``, or no such column."""
         cell = self.cells.get(column, "").removesuffix(".0")
         return "" if cell.lower() in {"nan", "null", "none", "<na>"} else cell
+
+    def literal(self, column: str, longest: int = LONGEST_LITERAL) -> Any:
+        """Return the Python literal in a cell, such as a list of names; never ``eval``.
+
+        None where there is none, and for cells of more than ``longest`` characters: far longer literals can
+        exhaust the parser.
+        """
+        cell = self.cells[column]
+        if len(cell) > longest:
+            return None
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of odd literals, such as "1is 2"
+                return ast.literal_eval(cell)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return None
 
     def number(self, column: str) -> float:
         """Return the finite number in a cell; raises InputError when there is none."""
