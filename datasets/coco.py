@@ -158,6 +158,9 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError("no such file", file=path, remedy="check the path") from None
+    except IsADirectoryError:
+        remedy = "give the file itself, such as coco.json in it"
+        raise InputError("is a folder, not a JSON file", file=path, remedy=remedy) from None
     except RecursionError:
         raise InputError("is nested too deeply", file=path, remedy="check that it is a COCO file") from None
     except ValueError as error:  # broken UTF-8, broken JSON, an integer of more than 4300 digits

@@ -126,6 +126,27 @@ def export(
     return done
 
 
+def join_parts(parts: Sequence[Coco]) -> Coco:
+    """Return the parts of one split, such as train.json and val.json, as one data set again.
+
+    Raises InputError when two parts have an image id in common: then they are no parts of one split.
+    """
+    path, known = parts[0].path, {image["id"]: part.path for part in parts for image in part.images}
+    if len(known) < sum(len(part.images) for part in parts):
+        twice = next(one for part in parts for one in part.image_by_id if known[one] != part.path)
+        raise InputError(
+            f"shares image ids with {known[twice]}",
+            file=next(part.path for part in parts if twice in part.image_by_id),
+            field=f"images[id={twice}]",
+            remedy="give parts of one split, as mammodet split writes them",
+        )
+    moved = [part.subset(part.image_by_id, path) for part in parts]
+    images = [image for part in moved for image in part.images]
+    annotations = [one for part in moved for one in part.annotations]
+    root = {key: value for key, value in parts[0].info.items() if key != "split"}
+    return Coco(images, annotations, path, parts[0].categories, root)
+
+
 def unique_names(coco: Coco) -> dict[int, str]:
     """Return a name without suffix for every image id, unique in any case.
 
@@ -176,11 +197,6 @@ def _entries(coco: Coco, out: Path, images: ImageMode) -> tuple[list[Entry], lis
         entries.append(Entry(image, annotations, name, name + suffix, split, source, left))
     renamed = sum(entry.name != _name_parts(entry.image["file_name"])[-1] for entry in entries)
     notes = [f"images with a new name, which images.csv tells: {renamed}"] if renamed else []
-    without = sum(not image.get("split") for image in coco.images)
-    if without:
-        notes.append(
-            f"images without a split, put into train: {without} (mammodet split makes one by patient)"
-        )
     return entries, notes
 
 
@@ -271,11 +287,15 @@ def _link(source: Path, target: Path) -> None:
 def _notes(written: Sequence[Entry], form: Format) -> list[str]:
     notes = []
     left_out = [one for entry in written for one in entry.annotations if not counts(one)]
-    if left_out and not form.keeps_ignored:
+    if left_out and not form.is_table:
         notes.append(
             f"lesions with ignore or iscrowd, left out because the format knows neither: {len(left_out)}"
         )
-    if not form.keeps_ignored:
+    if not form.is_table:
+        without = sum(not entry.image.get("split") for entry in written)
+        if without:
+            remedy = "mammodet split makes one by patient; give its parts together"
+            notes.append(f"images without a split, put into train: {without} ({remedy})")
         hidden = [one for one in written if not form.annotations(one) and one.image.get("label") != "normal"]
         if hidden:
             what = "images without a box that are not known to be normal, and look so to a trainer"

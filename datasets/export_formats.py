@@ -59,7 +59,7 @@ class Entry:
 class Format(Protocol):
     """What a format has to know; folders are given as paths below that of the export."""
 
-    keeps_ignored: bool
+    is_table: bool  # keeps everything as it is: lesions to ignore, images without a split
 
     def image_place(self, entry: Entry) -> str:
         """Return where the image goes."""
@@ -80,7 +80,7 @@ class Format(Protocol):
 class Yolo:
     """images/SPLIT, labels/SPLIT and data.yaml, as Ultralytics reads them."""
 
-    keeps_ignored = False
+    is_table = False
 
     def image_place(self, entry: Entry) -> str:
         """Return images/SPLIT/NAME."""
@@ -114,7 +114,7 @@ class Yolo:
 class Voc:
     """JPEGImages, Annotations and ImageSets/Main."""
 
-    keeps_ignored = False
+    is_table = False
 
     def image_place(self, entry: Entry) -> str:
         """Return JPEGImages/NAME."""
@@ -157,7 +157,7 @@ class Voc:
 class Csv:
     """boxes.csv, a row per box."""
 
-    keeps_ignored = True
+    is_table = True
 
     def image_place(self, entry: Entry) -> str:
         """Return images/NAME."""
@@ -250,7 +250,7 @@ def _image_cells(entry: Entry, form: Format, placed: bool) -> list[Any]:
     image: Mapping[str, Any] = {
         **entry.image,
         "file": form.image_place(entry) if placed else entry.left,
-        "split": entry.split,
+        "split": entry.image.get("split") if form.is_table else entry.split,
     }
     return [image.get(column) for column in _IMAGE_COLUMNS]
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from tqdm import tqdm
 
-from mammodet.datasets.coco import CATEGORY_NAMES, Coco
+from mammodet.datasets.coco import CATEGORY_NAMES, Coco, counts
 from mammodet.datasets.converters import CONVERTERS, load_source
 from mammodet.datasets.converters.base import Film, convert
 from mammodet.datasets.converters.options import Options
@@ -110,7 +110,9 @@ def summary(coco: Coco) -> list[str]:
     """Return two lines on the images, patients and lesions of a data set."""
     patients = {image["patient_id"] for image in coco.images if image.get("patient_id") is not None}
     labels = Counter(image.get("label") or "unknown" for image in coco.images)
-    lesions = Counter(CATEGORY_NAMES[one["category_id"]] for one in coco.annotations)
+    lesions = Counter(
+        CATEGORY_NAMES[one["category_id"]] if counts(one) else "ignored" for one in coco.annotations
+    )
     return [
         f"images: {len(coco.images)} of {len(patients)} patients ({_counted(labels)})",
         f"lesions: {len(coco.annotations)} ({_counted(lesions)})",
@@ -118,7 +120,11 @@ def summary(coco: Coco) -> list[str]:
 
 
 def draw_overlays(coco: Coco, folder: Path) -> None:
-    """Write one PNG per image; an image that cannot be read is named on stderr and left out."""
+    """Write one PNG per image; an image that cannot be read is named on stderr and left out.
+
+    Drawings of an earlier run that this one did not make are told: they may be of other boxes.
+    """
+    written = set()
     for image in tqdm(coco.images, desc="drawing", unit="image", disable=None):
         path = coco.image_path(image)
         try:
@@ -127,7 +133,11 @@ def draw_overlays(coco: Coco, folder: Path) -> None:
             tqdm.write(f"no overlay: {error}", file=sys.stderr)
             continue
         drawn = draw_boxes(pixels, coco.annotations_of.get(image["id"], []))
+        written.add(folder / f"{image['id']:05d}_{path.stem}.png")
         write_png(folder / f"{image['id']:05d}_{path.stem}.png", drawn)
+    others = [path for path in folder.glob("*.png") if path not in written]
+    if others:
+        print(f"note: {len(others)} PNG files in {folder} are not of this run, such as {others[0].name}")
 
 
 def _bar(films: Iterable[Film]) -> Iterable[Film]:
@@ -135,8 +145,8 @@ def _bar(films: Iterable[Film]) -> Iterable[Film]:
     return bar
 
 
-def _counted(counts: Counter[str]) -> str:
-    return ", ".join(f"{number} {name}" for name, number in sorted(counts.items())) or "none"
+def _counted(numbers: Counter[str]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in sorted(numbers.items())) or "none"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Export a COCO file for other trainers: ``mammodet export yolo coco.json --out DIR``."""
+"""Export COCO files for other trainers: ``mammodet export yolo train.json val.json --out DIR``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 from tqdm import tqdm
 
 from mammodet.datasets.coco import read_coco
-from mammodet.datasets.export import export
+from mammodet.datasets.export import export, join_parts
 from mammodet.datasets.export_formats import Entry
 from mammodet.tools.command import run, write_config
 
@@ -25,7 +25,8 @@ class Arguments:
         yolo (images, labels, data.yaml), voc (JPEGImages, Annotations, ImageSets) or csv (boxes.csv); all
         write images.csv, which tells the patient of every image.
     coco:
-        COCO file to export; images[].split says what goes where, images without one go to train.
+        COCO file to export, or several parts of one split, such as train.json and val.json. images[].split
+        says what goes where, images without one go to train.
     out:
         Folder to write, empty or holding the same export, which then goes on.
     images:
@@ -34,7 +35,7 @@ class Arguments:
     """
 
     format: Literal["yolo", "voc", "csv"]
-    coco: Path
+    coco: list[Path]
     out: Path
     images: Literal["link", "copy", "png", "none"] | None = None
 
@@ -47,7 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def export_coco(arguments: Arguments) -> int:
     """Export, and print what went where and what to know about it."""
     images = arguments.images or ("none" if arguments.format == "csv" else "link")
-    done = export(read_coco(arguments.coco), arguments.out, arguments.format, images, progress=_bar)
+    done = export(
+        join_parts([read_coco(path) for path in arguments.coco]),
+        arguments.out,
+        arguments.format,
+        images,
+        progress=_bar,
+    )
     write_config(arguments, arguments.out / "export.yaml")
     splits = ", ".join(f"{number} {split}" for split, number in done.splits.items())
     print(f"images: {done.images} ({splits})")

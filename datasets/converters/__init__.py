@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mammodet.datasets.errors import InputError
 
 if TYPE_CHECKING:
-    from mammodet.datasets.converters.base import Source
+    from mammodet.datasets.converters.base import Film, Source
 
 # name -> (module in this folder, one line for people)
 CONVERTERS: Mapping[str, tuple[str, str]] = {
@@ -74,4 +76,26 @@ def _own_source(path: Path) -> Source:
     if not isinstance(source, Source):
         remedy = "end it with SOURCE = Source(dataset, films, category_rule)"
         raise InputError("has no SOURCE", file=path, field="SOURCE", value=source, remedy=remedy)
-    return source
+    return replace(source, films=_told_in_one_line(source.films, path))
+
+
+def _told_in_one_line(films: Callable[..., Iterable[Film]], path: Path) -> Callable[..., Iterable[Film]]:
+    """Wrap a converter of one's own, so that what it raises names its file and line."""
+
+    def told(*arguments: Any) -> Iterator[Film]:
+        try:
+            yield from films(*arguments)
+        except (InputError, OSError):
+            raise
+        except Exception as error:
+            lines = [
+                one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == str(path)
+            ]
+            raise InputError(
+                f"the converter failed: {type(error).__name__}: {error}",
+                file=path,
+                field=f"line {lines[-1]}" if lines else None,
+                remedy="correct the converter",
+            ) from error
+
+    return told

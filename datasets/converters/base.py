@@ -130,6 +130,7 @@ def convert(
     annotations: list[AnnotationRecord] = []
     taken: dict[Path, Film] = {}
     for film in progress(source.films(files, audit, options)):
+        _check_film(film, source)
         found = _readable(film, files, audit, taken)
         if found is None:
             continue
@@ -209,6 +210,28 @@ def _image_record(film: Film, path: Path, size: tuple[int, int], out: Path, audi
         keys.setdefault("breast_id", "-".join(part for part in parts if part is not None))
     name = Path(os.path.relpath(path.absolute(), out.parent.absolute())).as_posix()
     return {"file_name": name, "width": size[0], "height": size[1], **keys}  # type: ignore[typeddict-item]
+
+
+def _check_film(film: Film, source: Source) -> None:
+    """Refuse what a converter must not yield, in the words of those who write one."""
+    for lesion in film.lesions:
+        if lesion.category_id not in CATEGORY_NAMES:
+            raise InputError(
+                "a lesion must be benign (1) or malignant (2)",
+                file=f"converter {source.dataset}",
+                field=f"{film.name}: category_id",
+                value=str(lesion.category_id),
+                remedy='give one of unknown truth as benign with {"ignore": 1}',
+            )
+    for key in ("patient_id", "study_id", "breast_id"):
+        if not isinstance(film.keys.get(key), str | None):
+            raise InputError(
+                "an id must be a string",
+                file=f"converter {source.dataset}",
+                field=f"{film.name}: {key}",
+                value=film.keys[key],
+                remedy="give str(...)",
+            )
 
 
 def _check_frames(film: Film, width: int, height: int) -> None:

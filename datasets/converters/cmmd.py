@@ -22,7 +22,6 @@ from mammodet.datasets.converters.files import ImageFiles
 from mammodet.datasets.converters.header import header_keys
 from mammodet.datasets.converters.options import Options
 from mammodet.datasets.converters.tables import Row, read_csv
-from mammodet.datasets.converters.texts import encoding_of
 from mammodet.datasets.dicom import hash_id
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.filenames import parse_stem
@@ -66,10 +65,8 @@ def _read_breasts(root: Path) -> Mapping[_Breast, list[Row]]:
         problem = "there are several such tables" if tables else "no such file"
         remedy = "save CMMD_clinicaldata_revision.xlsx as CSV UTF-8 of this name, and keep no other"
         raise InputError(problem, file=root / "CMMD_clinicaldata_revision.csv", remedy=remedy)
-    with tables[0].open(encoding=encoding_of(tables[0]), errors="replace") as stream:
-        delimiter = ";" if ";" in stream.readline(1000) else ","  # as spreadsheets of half of Europe write it
     breasts: defaultdict[_Breast, list[Row]] = defaultdict(list)
-    for row in read_csv(tables[0], delimiter=delimiter, required=_REQUIRED):
+    for row in read_csv(tables[0], required=_REQUIRED):
         if not row.code("ID1"):
             raise row.error("ID1", "the patient is missing")
         if row.code("LeftRight").upper() not in {"L", "R"}:

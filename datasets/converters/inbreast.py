@@ -38,7 +38,6 @@ from mammodet.datasets.converters.options import Options, parse_birads
 from mammodet.datasets.converters.osirix import Roi, read_rois
 from mammodet.datasets.converters.shapes import Shape, corners, point, polygon
 from mammodet.datasets.converters.tables import Row, read_csv
-from mammodet.datasets.converters.texts import read_text
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.filenames import parse_stem
 
@@ -89,8 +88,7 @@ def _read_rows(files: ImageFiles) -> list[Row]:
         if sheet := documents(files, r"INbreast\.xlsx?"):
             remedy = f"open {files.name(sheet[0])} and save it as INbreast.csv"
         raise InputError("INbreast.csv is not there", file=files.root, remedy=remedy)
-    header = read_text(path).lstrip().partition("\n")[0]
-    return read_csv(path, delimiter=";" if ";" in header else ",", required=_COLUMNS)
+    return read_csv(path, required=_COLUMNS)
 
 
 def _film(row: Row, name: str, outlines: Sequence[Path], audit: Audit, options: Options) -> Film:

@@ -60,35 +60,45 @@ class Row:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise self.error(column, "must be a number")
+            raise self.error(column, "must be a number", "write decimals with a point, such as 12.5")
         return value
 
 
-def read_csv(
-    path: Path, *, delimiter: str = ",", required: Sequence[str] = (), keep: Sequence[str] | None = None
-) -> list[Row]:
+def read_csv(path: Path, *, required: Sequence[str] = (), keep: Sequence[str] | None = None) -> list[Row]:
     """Read a CSV file with a header row; newlines inside quotes and a byte order mark are allowed.
 
-    Columns without a name of their own are called ``column N``. Empty lines are skipped. With ``keep`` rows
-    hold only those columns that are among them, for tables of which little is needed.
+    Columns without a name of their own are called ``column N``. Empty lines are skipped. Cells are
+    separated by commas or, where the header has none, by ``;`` or tabs, as spreadsheets save them. With
+    ``keep`` rows hold only those columns that are among them, for tables of which little is needed.
 
     Raises InputError when the file is not there, is no UTF-8 or no CSV, lacks a ``required`` column, has a
     row that ends before one, or has longer lines or more columns than any table.
     """
-    return list(iter_csv(path, delimiter=delimiter, required=required, keep=keep))
+    return list(iter_csv(path, required=required, keep=keep))
 
 
-def iter_csv(
-    path: Path, *, delimiter: str = ",", required: Sequence[str] = (), keep: Sequence[str] | None = None
-) -> Iterator[Row]:
+def iter_csv(path: Path, *, required: Sequence[str] = (), keep: Sequence[str] | None = None) -> Iterator[Row]:
     """Yield the rows of ``read_csv`` one by one, for tables that should not be held in memory."""
     encoding = encoding_of(path)
     try:
         with path.open(encoding=encoding, newline="") as stream:
-            reader = csv.reader(_lines(stream, path), delimiter=delimiter, strict=True)
+            lines = _lines(stream, path)
+            head: list[str] = []
+            while not head or not head[-1].strip():  # blank lines may come before the header
+                line = next(lines, None)
+                if line is None:
+                    break
+                head.append(line)
+            separator = _separator(head[-1] if head else "")
+            reader = csv.reader(itertools.chain(head, lines), delimiter=separator, strict=True)
             yield from _rows(reader, path, required, None if keep is None else frozenset(keep))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"is no CSV in UTF-8: {error}", file=path, remedy="save it as CSV UTF-8") from None
+
+
+def _separator(header: str) -> str:
+    found = [one for one in (";", "\t") if one in header]
+    return found[0] if found and "," not in header else ","
 
 
 def _lines(stream: TextIO, path: Path) -> Iterator[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from mammodet.datasets.coco import AnnotationRecord, Coco, ImageRecord, write_coco
+from mammodet.datasets.coco import AnnotationRecord, Coco, ImageRecord, read_coco, write_coco
 from mammodet.datasets.converters import load_source
 from mammodet.datasets.converters.base import convert
 from mammodet.datasets.drawing import write_png
@@ -94,3 +95,30 @@ def test_nothing_of_a_missing_image_is_written(
     assert main(["voc", str(coco), "--out", str(tmp_path / "out")]) == 2
     assert "1 of 2 images are not there (found '2.png')" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_parts_of_a_split_become_one_export(
+    coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = read_coco(coco)
+    parts = [tmp_path / "split" / f"{image['split']}.json" for image in whole.images]
+    for path, image in zip(parts, whole.images, strict=True):
+        write_coco(whole.subset([image["id"]], path))
+    assert main(["yolo", *map(str, parts), "--out", str(tmp_path / "out")]) == 0
+    assert "images: 2 (1 train, 1 val)" in capsys.readouterr().out
+    assert (tmp_path / "out" / "images" / "val" / "2.png").is_file()
+    assert main(["yolo", str(parts[0]), str(coco), "--out", str(tmp_path / "two")]) == 2
+    assert "images[id=1]: shares image ids with" in capsys.readouterr().err
+    assert main(["yolo", str(tmp_path / "split"), "--out", str(tmp_path / "three")]) == 2
+    assert "is a folder, not a JSON file" in capsys.readouterr().err
+
+
+def test_a_table_invents_no_split(coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = read_coco(coco)
+    for image in whole.images:
+        image["split"] = None
+    write_coco(whole)
+    assert main(["csv", str(coco), "--out", str(tmp_path / "out")]) == 0
+    assert "without a split" not in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "out" / "images.csv").open()))
+    assert [row["split"] for row in rows] == ["", ""]

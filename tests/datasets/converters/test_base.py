@@ -75,6 +75,39 @@ def test_a_file_that_is_no_converter_is_refused(tmp_path: Path, text: str, probl
         load_source(str(tmp_path / "absent.py"))
 
 
+OWN = """
+from mammodet.datasets.converters.base import Film, Lesion, Source
+from mammodet.datasets.converters.shapes import box
+def films(files, audit, options):
+    {body}
+SOURCE = Source("mine", films, "no rule")
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ("yield Film('a', [Lesion(box(1, 1, 2, 2), None)])", "category_id: a lesion must be benign .*ignore"),
+        ("yield Film('a', keys={'patient_id': 7})", r"a: patient_id: an id must be a string \(found 7\)"),
+        ("yield Film(nothing)", "mine.py: line 5: the converter failed: NameError"),
+        ("return [1 / 0]", "mine.py: line 5: the converter failed: ZeroDivisionError"),
+    ],
+)
+def test_a_converter_that_fails_is_told_in_one_line(tmp_path: Path, body: str, problem: str) -> None:
+    image(tmp_path / "data" / "a.png")
+    (tmp_path / "mine.py").write_text(OWN.format(body=body))
+    with pytest.raises(InputError, match=problem):
+        convert(load_source(str(tmp_path / "mine.py")), tmp_path / "data", tmp_path / "coco.json")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_the_separator_of_a_spreadsheet_is_understood(tmp_path: Path, separator: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(f"\n\na{separator}b\r\n1{separator}2,5\r\n".replace("2,5", "2.5").encode("utf-8-sig"))
+    (row,) = read_csv(path, required=["a", "b"])
+    assert (row.cells, row.line, row.number("b")) == ({"a": "1", "b": "2.5"}, 4, 2.5)
+
+
 def test_files_are_found_by_path_name_and_stem(tmp_path: Path) -> None:
     for name in ("a.png", "sub/A.PNG", "sub/b.png", "sub/c.png", ".hidden/d.png"):
         image(tmp_path / name)
@@ -246,7 +279,7 @@ def test_links_to_one_file_keep_their_names(tmp_path: Path) -> None:
         ("x" * (2**20 + 1), "line 1: has more than 1048576 characters"),
         ("a,b\n1,2\n3,\0", "line 3: holds zero characters"),
         ("a,b\n1,2\n3\n", "row at line 3: ends after 1 of 2 cells"),
-        ("a;b\n1;2\n", r"b: has no such column .*same separator"),
+        ("a|b\n1|2\n", r"b: has no such column .*same separator"),
     ],
 )
 def test_a_table_that_is_none_is_refused_at_once(tmp_path: Path, content: str, problem: str) -> None:
