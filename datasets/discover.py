@@ -86,9 +86,15 @@ def search_folder(folder: Path) -> Found:
             else:
                 found.skipped[Path(parent, name)] = problem
     if not found.images:
-        remedy = f"give a folder with DICOM files or images ({', '.join(sorted(IMAGE_SUFFIXES))})"
-        raise InputError("no mammograms in this folder", file=folder, remedy=remedy)
+        raise InputError("no mammograms in this folder", file=folder, remedy=_remedy(found))
     return Found(sorted(found.images), dict(sorted(found.skipped.items())))
+
+
+def _remedy(found: Found) -> str:
+    links = [path.name for path in found.skipped if path.is_dir()]
+    if links:  # to folders, which are not followed: they may lead in circles
+        return f"links to folders are not followed ({links[0]}); give the folders that they lead to"
+    return f"give a folder with DICOM files or images ({', '.join(sorted(IMAGE_SUFFIXES))})"
 
 
 def _problem(path: Path) -> str | None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from mammodet.datasets.atomic import write_text
@@ -106,11 +107,12 @@ def _parser(arguments: type[Any], prog: str, positional: Sequence[str]) -> Dashe
     parser = DashedParser(prog=prog, description=summary, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     types = typing.get_type_hints(arguments)
+    told = {one.arg_name: one.description for one in parse_docstring(arguments.__doc__ or "").params}
     for name in positional:
-        if typing.get_origin(types[name]) is list:
-            parser.add_argument(name, type=typing.get_args(types[name])[0], nargs="+")
-        else:
-            parser.add_argument(name, type=types[name])
+        several = typing.get_origin(types[name]) is list
+        kind = typing.get_args(types[name])[0] if several else types[name]
+        more: dict[str, Any] = {"nargs": "+"} if several else {}
+        parser.add_argument(name, type=kind, help=told.get(name), **more)
     parser.add_class_arguments(arguments, None, skip=set(positional))
     return parser
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mammodet.datasets.discover import search
+from mammodet.datasets.discover import search, search_folder
 from mammodet.datasets.errors import InputError
 
 
@@ -126,3 +126,11 @@ def test_a_folder_that_cannot_be_opened_is_told(tmp_path: Path, locked: Path) ->
     assert found.skipped == {locked: "cannot be opened: Permission denied"}
     with pytest.raises(InputError, match="cannot be opened: Permission denied"):
         search([locked])
+
+
+def test_a_folder_of_links_says_that_links_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "images").symlink_to(tmp_path / "real")
+    with pytest.raises(InputError, match=r"links to folders are not followed \(images\)"):
+        search_folder(tmp_path / "linked")
