@@ -35,7 +35,8 @@ class Arguments:
     anchor:
         Side of the detector's smallest anchor in pixels, which the sizes of boxes are compared with.
     pictures:
-        How many cases of each finding the page shows as pictures.
+        How many cases of each finding the page shows as pictures; with 0 it shows no lesions at random
+        either.
     workers:
         Processes that read pixels; by default one per core. A run that was killed goes on where it was.
     """

@@ -46,6 +46,19 @@ def shown(bbox: Sequence[float]) -> str:
     return "[" + ", ".join(f"{value:.5g}" for value in bbox) + "]"
 
 
+def extent(bbox: Sequence[float], spacing_mm: Sequence[float] | None) -> str:
+    """Return the width and height of a box for people, in mm and px; spacing is that of rows, columns."""
+    _, _, width, height = bbox
+    pixels = f"{width:.4g} x {height:.4g} px"
+    if spacing_mm is None:
+        return f"mm unknown, {pixels}"
+    return f"{_length(width * spacing_mm[1])} x {_length(height * spacing_mm[0])} mm, {pixels}"
+
+
+def _length(millimetres: float) -> str:
+    return f"{millimetres:.0f}" if millimetres >= 100 else f"{millimetres:.2g}"
+
+
 def _case(kind: str, image: ImageRecord, text: str, *annotations: AnnotationRecord) -> Case:
     numbers = tuple(one["id"] for one in annotations)
     return Case(kind, f"{image['file_name']}: {text}", (image["id"],), numbers)
@@ -86,7 +99,7 @@ def _size(image: ImageRecord, annotation: AnnotationRecord, pixels: Pixels) -> I
     _, _, width, height = annotation["bbox"]
     spacing = image.get("spacing_mm")
     millimetres = None if spacing is None else min(width * spacing[1], height * spacing[0])
-    in_mm = "" if spacing is None else f", {width * spacing[1]:.2g} x {height * spacing[0]:.2g} mm"
+    in_mm = "" if spacing is None else f", {_length(width * spacing[1])} x {_length(height * spacing[0])} mm"
     text = f"box of {width:.4g} x {height:.4g} px{in_mm}"
     if is_point(annotation):
         return  # a place, not a size

@@ -163,9 +163,16 @@ KINDS: Mapping[str, Kind] = {
     ),
     "label-without-box": Kind(
         "labels",
-        "note",
+        "warning",
         "images labelled benign or malignant that have no box",
-        "they serve as image labels only; a detector would learn them as empty",
+        "a detector learns them as empty: draw the boxes or leave them out of training",
+    ),
+    "labels-only": Kind(
+        "labels",
+        "note",
+        "images labelled benign or malignant in a set without any box",
+        "the labels serve to train and judge whole images; no detector can be trained on the set",
+        pictures=False,
     ),
     "pathology-against-category": Kind(
         "labels",
@@ -307,6 +314,10 @@ KINDS: Mapping[str, Kind] = {
         pictures=False,
     ),
     "conversion-note": Kind(
-        "conversion", "note", "remarks of the converter", "nothing, where they are expected", pictures=False
+        "conversion",
+        "note",
+        "entries of the source that the converter remarked on",
+        "read what it says of them: what you expected of this data set needs no action",
+        pictures=False,
     ),
 }

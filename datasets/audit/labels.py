@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from mammodet.datasets.audit.report import Case
@@ -18,7 +19,8 @@ from mammodet.datasets.converters.options import parse_birads
 
 
 def label_cases(coco: Coco) -> Iterator[Case]:
-    """Yield contradictions between the label of an image and its lesions, and within a lesion."""
+    """Yield labels without a box, and contradictions of label and lesions and within a lesion."""
+    yield from _without_box(coco)
     for image in coco.images:
         lesions = coco.annotations_of.get(image["id"], [])
         yield from _image_label(image, [one for one in lesions if not one.get("ignore")])
@@ -40,15 +42,25 @@ def pathology_category(pathology: str) -> int | None:
     return None
 
 
+def _without_box(coco: Coco) -> Iterator[Case]:
+    """Yield the images with a lesion that is marked nowhere; a set without any box is told once."""
+    bare = [image for image in coco.images if not coco.annotations_of.get(image["id"])]
+    lesional = [image for image in bare if image.get("label") in CATEGORY_NAMES.values()]
+    if coco.annotations:
+        for image in lesional:
+            yield Case("label-without-box", f"{image['file_name']}: {image['label']}, no box", (image["id"],))
+    elif lesional:
+        counted = Counter(str(image["label"]) for image in lesional)
+        labels = ", ".join(f"{counted[name]} {name}" for name in CATEGORY_NAMES.values() if counted[name])
+        numbers = tuple(image["id"] for image in lesional)
+        yield Case("labels-only", f"{labels}; no image has a box", numbers, count=len(lesional))
+
+
 def _image_label(image: ImageRecord, lesions: list[AnnotationRecord]) -> Iterator[Case]:
     label = image.get("label")
-    if label is None:
+    if label is None or not lesions:
         return
     numbers = tuple(one["id"] for one in lesions)
-    if not lesions:
-        if label != "normal":
-            yield Case("label-without-box", f"{image['file_name']}: {label}, no box", (image["id"],))
-        return
     worst = CATEGORY_NAMES[max(one["category_id"] for one in lesions)]
     text = f"{image['file_name']}: labelled {label}, its worst lesion is {worst}"
     if label == "normal":

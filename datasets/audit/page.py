@@ -14,6 +14,7 @@ from mammodet.datasets.audit.figures import anchor_figure, in_millimetres, size_
 from mammodet.datasets.audit.gallery import Card
 from mammodet.datasets.audit.kinds import GROUPS
 from mammodet.datasets.audit.report import Report
+from mammodet.datasets.audit.samples import Samples
 from mammodet.datasets.audit.sizes import QUANTILES, RESIZE, Sizes, percent
 
 _TEMPLATE = Path(__file__).with_name("audit.html")
@@ -27,19 +28,22 @@ _GROUP_TITLES = dict(
     )
 )
 _VERDICTS = {
-    "clean": "Clean: nothing worse than a note",
     "warnings": "Warnings: look at them before you train on it",
     "errors": "Errors: do not train or evaluate on it as it is",
 }
 
 
-def render(report: Report, sizes: Sizes, gallery: Mapping[str, Sequence[Card]], json_name: str) -> str:
+def render(
+    report: Report, sizes: Sizes, gallery: Mapping[str, Sequence[Card]], samples: Samples, json_name: str
+) -> str:
     """Return the page; names in it are escaped, whatever they hold, and it needs no network.
 
     Parameters
     ----------
     gallery:
         Cards by name of the finding.
+    samples:
+        Cards of lesions and images at random.
     json_name:
         Name of the file that holds everything, for those who look for more than the page shows.
     """
@@ -50,9 +54,10 @@ def render(report: Report, sizes: Sizes, gallery: Mapping[str, Sequence[Card]], 
     page = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         report=report,
         record=report.to_dict(),
-        counts=report.counts,
-        verdict=_VERDICTS[report.verdict],
+        tally=report.tally(_number),
+        verdict=_verdict(report),
         gallery=gallery,
+        samples=samples,
         groups=_GROUP_TITLES,
         figures=_figures(sizes),
         in_mm=in_millimetres(sizes),
@@ -63,6 +68,13 @@ def render(report: Report, sizes: Sizes, gallery: Mapping[str, Sequence[Card]], 
         version=version("mammodet"),
     )
     return page.encode("utf-8", "replace").decode("utf-8")  # JSON may hold halves of characters
+
+
+def _verdict(report: Report) -> str:
+    if report.verdict != "clean":
+        return _VERDICTS[report.verdict]
+    words = report.verdict_in_words
+    return words[0].upper() + words[1:] + (": nothing worse than a note" if report.files == "pixels" else "")
 
 
 def _figures(sizes: Sizes) -> dict[str, str]:

@@ -43,7 +43,11 @@ def is_small(inspection: Inspection, annotation: AnnotationRecord) -> bool:
 
 
 def crop_uri(
-    pixels: NDArray[np.float32], annotation: AnnotationRecord, others: Sequence[AnnotationRecord] = ()
+    pixels: NDArray[np.float32],
+    annotation: AnnotationRecord,
+    others: Sequence[AnnotationRecord] = (),
+    *,
+    context: float = _CONTEXT,
 ) -> str:
     """Return the surroundings of a box at full resolution, enlarged or reduced to one size, as a data URI.
 
@@ -53,10 +57,12 @@ def crop_uri(
         float32 [H, W], 0 to 1, in the frame of the boxes.
     others:
         Further boxes to draw.
+    context:
+        How many times as wide as the box the picture is; at least 96 px of the file are shown.
     """
     height, width = pixels.shape
     x1, y1, x2, y2 = to_xyxy([annotation["bbox"]])[0]
-    half = max(_LEAST_CROP, _CONTEXT * max(x2 - x1, y2 - y1)) / 2
+    half = max(_LEAST_CROP, context * max(x2 - x1, y2 - y1)) / 2
     left, top = (max(0, int(centre - half)) for centre in ((x1 + x2) / 2, (y1 + y2) / 2))
     right, bottom = min(width, int(left + 2 * half)), min(height, int(top + 2 * half))
     left, top = max(0, min(left, int(right - 2 * half))), max(0, min(top, int(bottom - 2 * half)))

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -32,6 +32,11 @@ from mammodet.datasets.problem import SEVERITIES
 
 SCHEMA = "mammodet-audit-1"
 Files = Literal["pixels", "headers", "no"]
+_CLEAN: Mapping[Files, str] = {
+    "pixels": "clean",
+    "headers": "clean as far as headers tell; pixels were not read",
+    "no": "clean as far as the COCO file tells; image files were not looked at",
+}
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,26 @@ class Report:
         counts = self.counts
         return "errors" if counts["error"] else "warnings" if counts["warning"] else "clean"
 
+    @property
+    def verdict_in_words(self) -> str:
+        """The verdict for people: what was not looked at is not called clean."""
+        return _CLEAN[self.files] if self.verdict == "clean" else self.verdict
+
+    def tally(self, shown: Callable[[int], str] = str) -> str:
+        """Return how many errors and warnings there are, and of how many kinds and images the notes are.
+
+        Notes on every image would else be counted in hundreds where nothing is wrong. ``shown`` formats a
+        number.
+        """
+        serious = [
+            _plural(self.counts[severity], severity, shown) for severity in SEVERITIES if severity != "note"
+        ]
+        notes = [one for one in self.findings if one.kind.severity == "note"]
+        images = {number for one in notes for number in one.images}
+        told = f"{_plural(len(notes), 'kind', shown)} of notes" if notes else _plural(0, "note", shown)
+        on = f" on {_plural(len(images), 'image', shown)}" if images else ""
+        return ", ".join([*serious, told + on])
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values that JSON can hold."""
         return {
@@ -154,8 +179,7 @@ class Report:
 
     def lines(self) -> list[str]:
         """Return a few lines for the terminal: the verdict, the worst findings, the sizes."""
-        counted = ", ".join(_plural(number, severity) for severity, number in self.counts.items())
-        report = [f"audit: {self.verdict} ({counted})"]
+        report = [f"audit: {self.verdict_in_words} ({self.tally()})"]
         serious = [one for one in self.findings if one.kind.severity != "note"]
         report += [f"  {one.kind.severity}: {one.kind.title}: {one.count}" for one in serious[:_LINES]]
         if len(serious) > _LINES:
@@ -204,5 +228,5 @@ def _kind_of(case: Case) -> Kind:
     )
 
 
-def _plural(number: int, name: str) -> str:
-    return f"{number} {name}{'' if number == 1 else 's'}"
+def _plural(number: int, name: str, shown: Callable[[int], str] = str) -> str:
+    return f"{shown(number)} {name}{'' if number == 1 else 's'}"

@@ -21,6 +21,7 @@ from mammodet.datasets.audit.page import render
 from mammodet.datasets.audit.patients import patient_cases
 from mammodet.datasets.audit.pixels import Pixels
 from mammodet.datasets.audit.report import Case, Files, Report, group
+from mammodet.datasets.audit.samples import Samples, make_samples
 from mammodet.datasets.audit.sizes import ANCHOR_PX, Sizes, describe, measure
 from mammodet.datasets.audit.views import view_cases
 from mammodet.datasets.coco import Coco, CocoError, ImageRecord, check_content, read_json
@@ -51,7 +52,8 @@ class Look:
     anchor:
         Side of the detector's smallest anchor in pixels, which box sizes are compared with.
     pictures:
-        How many cases of each finding the page shows as pictures; all of them are in the JSON file.
+        How many cases of each finding the page shows as pictures; all of them are in the JSON file. With 0
+        there are no lesions at random either.
     workers:
         Processes that read pixels; by default one per core.
     """
@@ -181,17 +183,17 @@ def write_audit(
     folder = coco.path.parent if folder is None else folder
     store = folder / f".{coco.path.stem}.audit.{_fingerprint()}.sqlite"
     report, sizes = audit_coco(coco, look, progress=progress, store=store)
-    gallery = make_gallery(
-        coco,
-        report,
-        look.pictures,
-        again=lambda ids: _again(coco, ids, look, store),
-        recipe=RAW_TOO,
-        progress=progress,
-    )
+    pictures: Any = {
+        "again": lambda ids: _again(coco, ids, look, store),
+        "recipe": RAW_TOO,
+        "progress": progress,
+    }
+    gallery = make_gallery(coco, report, look.pictures, **pictures)
+    pictured = look.files == "pixels" and look.pictures > 0
+    samples = make_samples(coco, report, **pictures) if pictured else Samples()
     page, record = audit_paths(folder / coco.path.name)
     write_json(record, report.to_dict())
-    write_text(page, render(report, sizes, gallery, record.name))
+    write_text(page, render(report, sizes, gallery, samples, record.name))
     store.unlink(missing_ok=True)
     return report, page
 

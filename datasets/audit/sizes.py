@@ -128,7 +128,8 @@ def _row(coco: Coco, annotation: AnnotationRecord, pixels: Pixels) -> Sequence[f
 def below_anchor(sizes: Sizes) -> list[dict[str, Any]]:
     """Return, for every way to feed the detector, which share of the boxes is below the smallest anchor.
 
-    ``side`` compares the square root of the area, as anchors have it, ``longer_side`` the longer side.
+    ``side`` compares the square root of the area, as anchors have it, ``longer_side`` the longer side;
+    ``enlarged`` counts the boxes whose frame is smaller than what it is resized to.
     """
     ways = {
         ("full resolution", "whole image or breast crop"): np.ones(len(sizes.width)),
@@ -149,6 +150,7 @@ def below_anchor(sizes: Sizes) -> list[dict[str, Any]]:
                     "longer_side": float((longer < sizes.anchor).mean()),
                     "median_side_px": float(np.median(side)),
                     "median_scale": float(np.median(scale[known])),
+                    "enlarged": int((scale[known] > 1).sum()),
                 }
             )
     return rows
@@ -157,10 +159,11 @@ def below_anchor(sizes: Sizes) -> list[dict[str, Any]]:
 def describe(sizes: Sizes) -> dict[str, Any]:
     """Return the sizes as plain values that JSON can hold.
 
-    ``boxes`` and ``left_out`` (ignored, crowds, points); ``anchor_px``; ``below_anchor`` as of that function
-    and ``sentence``, its gist; ``groups``: for all, categories and findings the quantiles, by percent, of
-    ``side_px`` (square root of the area), ``longer_px``, ``side_mm`` and ``longer_mm``, null where no pixel
-    size is known; ``histogram``: boxes by ``side_px`` between ``edges_px``, powers of the square root of 2.
+    ``boxes`` and ``left_out`` (ignored, crowds, points); ``anchor_px``; ``below_anchor`` as of that function;
+    ``sentence``, its gist; ``enlarging``, a sentence where the resize enlarges, else null; ``groups``: for
+    all, categories and findings the quantiles, by percent, of ``side_px`` (square root of the area),
+    ``longer_px``, ``side_mm`` and ``longer_mm``, null where no pixel size is known; ``histogram``: boxes by
+    ``side_px`` between ``edges_px``, powers of the square root of 2.
     """
     rows = below_anchor(sizes)
     edges = _edges(sizes.side_px)
@@ -175,6 +178,7 @@ def describe(sizes: Sizes) -> dict[str, Any]:
         "anchor_px": sizes.anchor,
         "below_anchor": rows,
         "sentence": _sentence(rows, sizes.anchor),
+        "enlarging": _enlarging(rows),
         "groups": groups,
         "histogram": {"edges_px": edges.tolist(), "boxes": counted},
     }
@@ -188,6 +192,22 @@ def _sentence(rows: Sequence[Mapping[str, Any]], anchor: int) -> str:
         f"at full resolution {percent(full['side'])} of the boxes are smaller than the smallest anchor "
         f"({anchor} px); at torchvision's default resize ({RESIZE[0]}/{RESIZE[1]}) {percent(last['side'])}"
     )
+
+
+def _enlarging(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    told = []
+    for row in rows[1:][::-1]:
+        frames = "breast crops" if row["frame"] == "breast crop" else "images"
+        if row["enlarged"]:
+            whole = row["enlarged"] == row["boxes"]
+            which = (
+                f"these {frames}" if whole else f"the {frames} of {row['enlarged']} of {row['boxes']} boxes"
+            )
+            told.append(f"{which} (median scale {row['median_scale']:.3g})")
+    if not told:
+        return None
+    which = " and ".join(told)
+    return f"torchvision's default enlarges {which}: boxes grow past the anchor, detail is not gained"
 
 
 def percent(share: float) -> str:

@@ -226,6 +226,25 @@ def test_headers_and_no_say_what_was_not_checked(odd: Path, tmp_path: Path) -> N
     assert len(nothing.not_checked) == len(headers.not_checked) + 1
 
 
+def test_what_was_not_read_is_not_called_clean(odd: Path, tmp_path: Path) -> None:
+    shutil.copy(odd.parent / "1.png", tmp_path)
+    coco = read_for_audit(write_coco(tmp_path, [{"file_name": "1.png", "patient_id": "a"}], []))
+    words = {
+        "headers": "lean as far as headers tell; pixels were not read",
+        "no": "lean as far as the COCO file tells; image files were not looked at",
+    }
+    for files, verdict in words.items():
+        report, page = write_audit(coco, None, Look(files))  # type: ignore[arg-type]
+        assert report.verdict == "clean"
+        assert report.lines()[0].startswith(f"audit: c{verdict} (")
+        assert f"<b>C{verdict}</b>" in page.read_text()
+        assert "at random" not in page.read_text()  # no pixels, no pictures
+        assert "<img" not in page.read_text()
+    report, page = write_audit(coco, None, Look(workers=1))
+    assert report.lines()[0].startswith("audit: clean (")
+    assert "<b>Clean: nothing worse than a note</b>" in page.read_text()
+
+
 class Killed(BaseException):
     """What ends a run from outside."""
 

@@ -201,7 +201,7 @@ def test_huge_is_measured_on_the_breast_where_it_is_known() -> None:
         ("normal", 1, "normal-with-lesion"),
         ("benign", 2, "label-below-lesion"),
         ("malignant", 1, "label-above-lesion"),
-        ("benign", None, "label-without-box"),
+        ("benign", None, "labels-only"),
         ("normal", None, None),
     ],
 )
@@ -214,6 +214,46 @@ def test_label_against_lesions(label: str | None, category: int | None, kind: st
 def test_ignored_lesions_do_not_contradict_a_label() -> None:
     lesions = [{**one, "ignore": 1} for one in BOTH]
     assert kinds_of(report_of([image(1, label="normal"), image(2)], lesions)) == {}
+    assert kinds_of(report_of([image(1, label="malignant"), image(2)], lesions)) == {}  # it has a box
+
+
+def test_a_label_without_box_is_a_warning_where_others_have_boxes() -> None:
+    images = [image(n, patient_id=str(n), label="malignant", view=None) for n in (1, 2, 3)]
+    report = report_of(images, [lesion(1, BOX)])
+    found = {one.name: one for one in report.findings}
+    assert found["label-without-box"].kind.severity == "warning"
+    assert found["label-without-box"].images == [2, 3]
+    assert "learns them as empty" in found["label-without-box"].kind.remedy
+    assert report.verdict == "warnings"
+
+
+def test_a_set_of_labels_only_is_told_once_and_is_no_warning() -> None:
+    labels = ["malignant", "benign", "benign", "normal", None]
+    images = [image(n, patient_id=str(n), label=one, view=None) for n, one in enumerate(labels, 1)]
+    report = report_of(images)
+    found = {one.name: one for one in report.findings}
+    assert "label-without-box" not in found
+    assert [case.text for case in found["labels-only"].cases] == ["2 benign, 1 malignant; no image has a box"]
+    assert (found["labels-only"].count, found["labels-only"].images) == (3, [1, 2, 3])
+    assert report.verdict == "clean"
+
+
+def test_notes_are_counted_by_kind_and_image() -> None:
+    """Files times remarks would make hundreds of notes of a data set that is as its makers meant it."""
+    images = [image(n, patient_id=str(n), view="MLO" if n > 1 else "CC") for n in (1, 2, 3)]
+    report = report_of(images, [lesion(1, BOX, birads="3"), lesion(2, [110, 110, 20, 20])])
+    notes = {one.name: one.images for one in report.findings}
+    assert notes == {"nested-box": [1], "birads-3-malignant": [1], "incomplete-breast": [1, 2, 3]}
+    assert report.tally() == "0 errors, 0 warnings, 3 kinds of notes on 3 images"
+    assert report_of(PAIR, BOTH).tally() == "0 errors, 0 warnings, 0 notes"
+    unconverted = report_of(PAIR, BOTH, audit=None)
+    assert unconverted.tally() == "0 errors, 0 warnings, 1 kind of notes"  # of no image
+
+
+def test_the_remarks_of_the_converter_say_what_to_do_with_them() -> None:
+    kind = KINDS["conversion-note"]
+    assert kind.title == "entries of the source that the converter remarked on"
+    assert kind.remedy == "read what it says of them: what you expected of this data set needs no action"
 
 
 @pytest.mark.parametrize(
@@ -351,7 +391,7 @@ def test_the_common_folder_is_left_out_of_texts() -> None:
     images = [
         image(n, file_name=f"../data/set/{n}/a.png", label="benign", split=s) for n, s in ((1, "a"), (2, "b"))
     ]
-    report = report_of(images)
+    report = report_of(images, [lesion(1, BOX, image_id=2)])
     assert report.folder == "../data/set"
     texts = [case.text for finding in report.findings for case in finding.cases]
     assert "1/a.png: benign, no box" in texts

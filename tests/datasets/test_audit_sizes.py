@@ -61,6 +61,35 @@ def test_the_sentence_that_shows_why_resolution_matters() -> None:
     json.dumps(described, allow_nan=False)
 
 
+def test_enlarging_is_said() -> None:
+    """A small box that grows past the anchor shows no more detail than before."""
+    assert describe(sizes_of([[20, 20]]))["enlarging"] is None  # 3328 x 4096 are reduced, and so is the crop
+    small = sizes_of([[20, 20], [30, 30]], breast=None, width=400, height=500)
+    assert [row["enlarged"] for row in below_anchor(small)] == [0, 2]
+    assert describe(small)["enlarging"] == (
+        "torchvision's default enlarges these images (median scale 2): boxes grow past the anchor, detail is not"
+        " gained"
+    )
+    narrow = sizes_of([[20, 20]], breast=(0, 1000, 500, 900))  # with its margin 516 x 932: 1333 / 932
+    assert describe(narrow)["enlarging"] == (
+        "torchvision's default enlarges these breast crops (median scale 1.43): boxes grow past the anchor,"
+        " detail is not gained"
+    )
+
+
+def test_enlarging_of_some_images_is_counted() -> None:
+    images: list[Any] = [
+        {"id": n, "file_name": f"{n}.png", "width": side, "height": side} for n, side in ((1, 400), (2, 1600))
+    ]
+    lesions: list[Any] = [
+        {"id": n, "image_id": 1 + n // 3, "category_id": 1, "bbox": [1, 1, 9, 9]} for n in (1, 2, 3)
+    ]
+    described = describe(measure(Coco(images, lesions, Path("coco.json")), Pixels()))
+    assert described["enlarging"].startswith(
+        "torchvision's default enlarges the images of 2 of 3 boxes (median scale 2)"
+    )
+
+
 def test_quantiles_in_px_and_mm() -> None:
     groups = describe(sizes_of([[100, 100], [200, 50], [10, 1000]]))["groups"]
     assert list(groups) == ["all", "benign", "malignant", "mass"]

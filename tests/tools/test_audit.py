@@ -22,14 +22,15 @@ def write(path: Path, **keys: Any) -> Path:
 
 def test_exit_codes_tell_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "coco.json"
+    told = {"clean": "clean as far as the COCO file tells; image files were not looked at"}
     for keys, code, verdict in (({}, 0, "clean"), ({"patient_id": None}, 1, "warnings")):
         assert main([str(write(path, **keys)), "--files", "no"]) == code
-        assert capsys.readouterr().out.startswith(f"audit: {verdict} (")
+        assert capsys.readouterr().out.startswith(f"audit: {told.get(verdict, verdict)} (")
         assert json.loads((tmp_path / "coco.audit.json").read_text())["verdict"] == verdict
     assert main([str(path), "--files", "headers"]) == 2  # the image file is missing
     out = capsys.readouterr().out.splitlines()
     assert out == [
-        "audit: errors (1 error, 1 warning, 1 note)",
+        "audit: errors (1 error, 1 warning, 1 kind of notes)",
         "  error: image files that are not there: 1",
         "  warning: images without patient_id: 1",
         str(tmp_path / "coco.audit.html"),
