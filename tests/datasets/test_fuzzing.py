@@ -26,10 +26,10 @@ def _targets() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", _targets())
-def test_a_fuzzed_file_is_read_or_refused(target: str) -> None:
+def test_a_fuzzed_file_is_read_or_refused(target: str, tmp_path: Path) -> None:
     """Runs for 10 minutes each, or as many seconds as MAMMODET_FUZZ_SECONDS says."""
     pytest.importorskip("atheris", reason="atheris has no wheel for this platform")
-    command = [sys.executable, str(FUZZING / "run.py"), target, str(SECONDS)]
+    command = [sys.executable, str(FUZZING / "run.py"), target, str(SECONDS), str(tmp_path)]
     done = subprocess.run(command, cwd=FUZZING, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "stat::number_of_executed_units" in done.stderr

@@ -1,14 +1,13 @@
-"""Fuzz one parser with atheris: ``python tests/fuzzing/run.py TARGET SECONDS``.
+"""Fuzz one parser with atheris: ``python tests/fuzzing/run.py TARGET SECONDS [FOLDER]``.
 
 The fuzzer is guided by the branches that an input reaches in ``mammodet.datasets``. It ends at once, and with
 another exit code than 0, when an input raises anything but InputError, takes more than 10 seconds, or makes
-the process larger than 2 GiB; the input is then left in the folder of work, and shown.
+the process larger than 2 GiB; the input is then shown, and left in FOLDER, by default a new temporary one.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -21,10 +20,10 @@ ARRAYS = ("dicom_bits", "dicom_frame", "dicom_pixels", "dicom_window", "intensit
 LIMITS = ("-timeout=10", "-rss_limit_mb=2048", "-max_len=20000", "-print_final_stats=1")
 
 
-def main(name: str, seconds: int) -> None:
+def main(name: str, seconds: int, folder: str | None = None) -> None:
     """Fuzz one target; atheris ends the process."""
     target = TARGETS[name]
-    work = Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
+    work = Path(folder or tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
     root = work / "root"
     write_tree(target, root)
     (work / "corpus").mkdir()
@@ -53,8 +52,7 @@ def main(name: str, seconds: int) -> None:
     options = [f"-max_total_time={seconds}", f"-artifact_prefix={work}/", f"-dict={work}/words", *LIMITS]
     atheris.Setup([sys.argv[0], str(work / "corpus"), *options], one_input)
     atheris.Fuzz()
-    shutil.rmtree(work)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])
