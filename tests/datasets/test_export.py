@@ -322,14 +322,19 @@ _SIZES = st.tuples(st.integers(2, 5000), st.integers(2, 5000))
 
 @st.composite
 def _scenes(draw: st.DrawFn) -> tuple[tuple[int, int], list[tuple[int, list[float]]]]:
-    """An image size, and lesions of at least one pixel: (category, box)."""
+    """An image size, and lesions of at least one pixel: (category, box).
+
+    Each has an edge two pixels from that of any other: the same lesion twice is read once.
+    """
     width, height = draw(_SIZES)
-    lesions = []
+    lesions: list[tuple[int, list[float]]] = []
     for _ in range(draw(st.integers(0, 4))):
         x = draw(st.floats(0, width - 1))
         y = draw(st.floats(0, height - 1))
         box = [x, y, draw(st.floats(1, width - x)), draw(st.floats(1, height - y))]
-        lesions.append((draw(st.sampled_from([1, 2])), box))
+        corners = to_xyxy([box])
+        if all(np.abs(corners - to_xyxy([known])).max() >= 2 for _, known in lesions):
+            lesions.append((draw(st.sampled_from([1, 2])), box))
     return (width, height), lesions
 
 
