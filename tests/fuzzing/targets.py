@@ -32,7 +32,9 @@ class Target:
     tree:
         The other text files, by their path.
     images:
-        The image files of the tree, each of ``IMAGE`` size.
+        The image files of the tree.
+    size:
+        Width and height of each of them.
     words:
         What the fuzzer should try to put in.
     """
@@ -43,13 +45,14 @@ class Target:
     tree: Mapping[str, str] | None = None
     images: Sequence[str] = ("images/a.png",)
     words: Sequence[str] = ()
+    size: tuple[int, int] = IMAGE
 
 
 def write_tree(target: Target, root: Path) -> None:
     """Write everything but the fuzzed file."""
     from mammodet.datasets.drawing import write_png
 
-    width, height = IMAGE
+    width, height = target.size
     for number, name in enumerate(target.images):
         pixels = np.zeros((height, width), dtype=np.uint8)
         pixels[10:30, number % 20 : 40] = 200
@@ -251,7 +254,7 @@ _SEED = '"{""x"": 3, ""y"": 4, ""width"": 12, ""height"": 9, ""label"": ""1""}"'
 _MIAS = b"x\nmdb001 G CIRC B 35 25 7\nmdb001 G CALC M 30 20 9\nmdb002 D NORM\nmdb003 F CALC B *NOTE 3*\n"
 
 TARGETS: Mapping[str, Target] = {
-    "mini-mias": Target("Info.txt", [_MIAS], _convert("mini-mias"), images=("mdb001.png", "mdb002.png")),
+    "mini-mias": Target("Info.txt", [_MIAS], _convert("mini-mias"), images=("mdb001.png", "mdb002.png"), size=(64, 64)),
     "seed-csv": Target(
         "annotations.csv", _rows("image_name,box1", f"a.png,{_SEED}", "b.png,"), _convert("seed-csv"),
         images=("images/a.png", "images/b.png"),
