@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mammodet.datasets.discover import search_folder
@@ -26,7 +26,6 @@ class ImageFiles:
         self.paths, self.skipped = found.images, found.skipped
         self._used: set[Path] = set()
         self._by_folder: defaultdict[str, list[Path]] | None = None
-        self._by_file_name: defaultdict[str, list[Path]] | None = None
         self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
         for path in self.paths:
             relative = path.relative_to(root)
@@ -52,12 +51,10 @@ class ImageFiles:
         The longest ending that some file has decides. Raises InputError when several files share it.
         """
         parts = [part for part in name.strip().replace("\\", "/").split("/") if part not in {"", ".", ".."}]
-        tails = self._tails()
         for start in range(len(parts)):
             ending = tuple(part.lower() for part in parts[start:])
-            found = [
-                path for path in tails.get(ending[-1], []) if self._parts(path)[-len(ending) :] == ending
-            ]
+            called = self._by_name.get(ending[-1], [])
+            found = [path for path in called if self._parts(path)[-len(ending) :] == ending]
             if len(found) > 1:
                 raise self._several(name, found)
             if found:
@@ -72,13 +69,6 @@ class ImageFiles:
                 for part in set(self._parts(path)[:-1]):
                     self._by_folder[part].append(path)
         return list(self._by_folder.get(folder.strip().lower(), []))
-
-    def _tails(self) -> Mapping[str, list[Path]]:
-        if self._by_file_name is None:
-            self._by_file_name = defaultdict(list)
-            for path in self.paths:
-                self._by_file_name[path.name.lower()].append(path)
-        return self._by_file_name
 
     def _parts(self, path: Path) -> tuple[str, ...]:
         return tuple(part.lower() for part in path.relative_to(self.root).parts)
