@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torchvision
@@ -151,10 +151,23 @@ def build_detector(config: DetectorConfig) -> FasterRCNN:
             box_detections_per_img=config.max_detections,
         )
     model.transform = FullResolutionTransform(config.image_mean, config.image_std)
+    for outputs in (model.rpn.head, model.roi_heads.box_predictor):
+        outputs.register_forward_hook(_in_float32)
     for module in model.modules():
         if isinstance(module, FrozenBatchNorm2d) and config.frozen_eps is not None:
             module.eps = config.frozen_eps
     return model
+
+
+def _in_float32(module: nn.Module, inputs: Any, outputs: Any) -> Any:
+    """Return scores and box shifts in float32, whatever they were computed in.
+
+    torchvision computes boxes in the dtype of the shifts; under autocast, in bfloat16, the edge of a box at
+    1400 px has steps of 8 px.
+    """
+    return tuple(
+        [level.float() for level in one] if isinstance(one, list) else one.float() for one in outputs
+    )
 
 
 def _backbone(config: DetectorConfig) -> BackboneWithFPN:

@@ -95,3 +95,16 @@ def test_trainable_layers_counts_from_the_last_stage(layers, trained):
 def test_impossible_options_are_named(options, field):
     with pytest.raises(InputError, match=field):
         DetectorConfig(**options)
+
+
+def test_boxes_are_placed_finely_under_bf16_too():
+    """torchvision would compute them in bfloat16: multiples of 4 px at 600 px."""
+    torch.manual_seed(0)
+    model = build_detector(SMALL).eval()
+    set_thresholds(model, score=0.0)
+    image = torch.rand(1, 64, 1000)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        boxes = model([image])[0]["boxes"]
+    far = boxes[boxes[:, 0] > 520]
+    assert boxes.dtype == torch.float32 and len(far) > 5
+    assert (far[:, 0] % 2 != 0).float().mean() > 0.5
