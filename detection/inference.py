@@ -18,22 +18,35 @@ from mammodet.datasets.errors import InputError
 from mammodet.datasets.geometry import Geometry
 from mammodet.datasets.mammogram import Mammogram
 from mammodet.datasets.standardise import Standardised, standardise
+from mammodet.detection.allocator import keep_freed_memory
+from mammodet.detection.fused_detector import FusedDetector
+from mammodet.detection.fused_network import FusedNetwork
 from mammodet.detection.model import build_detector, move, set_thresholds
 from mammodet.detection.model_file import ModelHeader, read_header, read_tensors
 from mammodet.detection.precision import choose_device, choose_precision
+from mammodet.detection.quantised import QuantisedNetwork, require_int8
 
 
 class Detector:
     """A trained detector, ready to predict.
 
-    ``header.recipe`` is the recipe that mammograms must be read with.
+    ``header.recipe`` is the recipe that mammograms must be read with. ``fused`` is the network prepared for
+    inference, None in plain mode: torchvision's own modules, the oracle that the prepared one is held to.
     """
 
-    def __init__(self, model: FasterRCNN, header: ModelHeader, device: torch.device, precision: str) -> None:
+    def __init__(
+        self,
+        model: FasterRCNN,
+        header: ModelHeader,
+        device: torch.device,
+        precision: str,
+        fused: FusedDetector | None = None,
+    ) -> None:
         self.model = model
         self.header = header
         self.device = device
         self.precision = precision
+        self.fused = fused
 
     @classmethod
     def load(
@@ -42,6 +55,8 @@ class Detector:
         *,
         device: str = "auto",
         precision: str = "auto",
+        compile: bool = True,
+        skip_air: bool = True,
         score_threshold: float | None = None,
     ) -> Detector:
         """Load a ``model.safetensors``.
@@ -49,7 +64,13 @@ class Detector:
         Parameters
         ----------
         precision:
-            "fp32", "bf16" (autocast) or "auto", see ``choose_precision``.
+            "fp32", "bf16", "int8" (of a calibrated model, on a CPU) or "auto", see ``choose_precision``.
+        compile:
+            Prepare the network for inference: normalisations folded, sums and ReLU inside the convolutions,
+            one grey channel in, regions pooled in place. On a CPU this also tells the allocator of the whole
+            process to keep freed memory. False runs torchvision's modules as they are.
+        skip_air:
+            Leave out what is nothing but air; only when prepared.
         score_threshold:
             Boxes with a lower score are not returned; None takes the model's own (published: 0.3).
 
@@ -70,7 +91,16 @@ class Detector:
             ) from None
         set_thresholds(model, score=score_threshold)
         where = choose_device(device)
-        return cls(move(model.eval(), where), header, where, choose_precision(precision, where))
+        chosen = choose_precision(precision, where)
+        if chosen == "int8":
+            require_int8(header.calibration, path, where, compile)
+        model = move(model.eval(), where)
+        if not compile or where.type == "mps":  # not tried there
+            return cls(model, header, where, chosen)
+        if where.type == "cpu":
+            keep_freed_memory()
+        network = _network(model, header, chosen, where)
+        return cls(model, header, where, chosen, FusedDetector(model, network, skip_air=skip_air))
 
     def predict(self, mammogram: Mammogram, image_id: int) -> list[dict[str, Any]]:
         """Return the lesions of one mammogram as COCO results, in the source frame, by falling score.
@@ -85,13 +115,30 @@ class Detector:
 
     def predict_pixels(self, pixels: NDArray[np.float32]) -> dict[str, Tensor]:
         """Run the network on standardised pixels [h, w]; ``boxes``, ``labels``, ``scores`` in that frame."""
-        image = torch.from_numpy(np.ascontiguousarray(pixels))[None].to(self.device)
+        pixels = np.ascontiguousarray(pixels)
+        if self.fused is not None:
+            return self.fused(pixels)
+        image = torch.from_numpy(pixels)[None].to(self.device)
         with torch.inference_mode(), self._autocast():
             output: dict[str, Tensor] = self.model([image])[0]
         return output
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def _network(model: FasterRCNN, header: ModelHeader, precision: str, device: torch.device) -> FusedNetwork:
+    if precision != "int8":
+        return FusedNetwork(model, torch.bfloat16 if precision == "bf16" else torch.float32, device)
+    try:
+        return QuantisedNetwork(model, header.calibration["ranges"])
+    except KeyError as error:
+        raise InputError(
+            "its calibration does not name a convolution of its own architecture",
+            field="calibration.ranges",
+            value=error.args[0],
+            remedy="run mammodet calibrate again",
+        ) from None
 
 
 def results_of(image_id: int, output: dict[str, Tensor], geometry: Geometry) -> list[dict[str, Any]]:

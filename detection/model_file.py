@@ -31,7 +31,8 @@ class ModelHeader:
     """What must be known to run a model and to tell where it comes from.
 
     ``fingerprint`` is the SHA-256 of the training data's images and boxes; ``training`` is free for the
-    trainer's notes (epoch, metric, command).
+    trainer's notes (epoch, metric, command). ``calibration`` is empty or what int8 needs to know:
+    ``ranges`` (smallest and largest output of every convolution), and on which images they were seen.
     """
 
     config: DetectorConfig
@@ -40,6 +41,7 @@ class ModelHeader:
     training: dict[str, Any] = field(default_factory=dict)
     categories: Mapping[int, str] = field(default_factory=lambda: dict(CATEGORY_NAMES))
     mammodet_version: str = field(default_factory=lambda: version("mammodet"))
+    calibration: dict[str, Any] = field(default_factory=dict)
 
 
 def write_model(path: Path, tensors: Mapping[str, Tensor], header: ModelHeader) -> None:
@@ -126,4 +128,12 @@ def _parse(content: dict[str, Any], path: Path) -> ModelHeader:
         training=content["training"],
         categories=categories,
         mammodet_version=content["mammodet_version"],
+        calibration=_calibration(content.get("calibration", {})),
     )
+
+
+def _calibration(content: Mapping[str, Any]) -> dict[str, Any]:
+    if not content:
+        return {}
+    ranges = {name: (float(low), float(high)) for name, (low, high) in content["ranges"].items()}
+    return {**content, "ranges": ranges}

@@ -35,7 +35,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """Return "fp32" or "bf16".
+    """Return "fp32", "bf16" or "int8"; int8 only when it is asked for.
 
     "auto" asks CUDA what it has; on a CPU it times a small matrix product in both, because a processor
     without bf16 units computes bf16 correctly but slower, and no portable flag tells the two apart.

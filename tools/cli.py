@@ -21,7 +21,9 @@ COMMANDS = {
     "prepare": ("prepare", "write standardised, cropped pixels of a COCO file's images once, for training"),
     "export": ("export", "write a COCO file's boxes for other trainers: YOLO, Pascal VOC or CSV"),
     "train-det": ("train_det", "train a Faster R-CNN lesion detector"),
+    "calibrate": ("calibrate", "make a detector ready for int8 on your own images"),
     "score": ("score", "score files, folders or a COCO file with a trained detector"),
+    "explain": ("explain", "show feature maps and class activation maps of a trained detector"),
     "evaluate": ("evaluate", "evaluate the predictions of any detector against a COCO file"),
     "bench": ("bench", "measure the speed of this machine, beside stock torchvision"),
 }

@@ -133,12 +133,14 @@ class DashedParser(ArgumentParser):
 
 
 def _as_fields(words: Sequence[str], flags: Collection[str]) -> list[str]:
-    """Turn ``--min-score=x`` into the field's ``--min_score=x``, and a bare ``--flag`` into true."""
+    """Turn ``--min-score=x`` into the field's ``--min_score=x``, ``--flag`` and ``--no-flag`` into values."""
     fields = []
     for word, following in zip_longest(words, words[1:], fillvalue="--"):
         name, equals, value = word.partition("=")
         if name.startswith("--"):
             name = "--" + name[2:].replace("-", "_")
+            if name.startswith("--no_") and name[5:] in flags and not equals:
+                name, equals, value = f"--{name[5:]}", "=", "false"
             if name[2:] in flags and not equals and following.lower() not in {"true", "false"}:
                 equals, value = "=", "true"
         fields.append(name + equals + value)

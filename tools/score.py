@@ -25,20 +25,17 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mammodet.datasets.atomic import write_json
-from mammodet.datasets.coco import Coco, ImageRecord, read_coco, write_coco
-from mammodet.datasets.discover import search
+from mammodet.datasets.coco import Coco, ImageRecord, write_coco
 from mammodet.datasets.drawing import draw_boxes, write_png
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.ledger import Ledger, file_key
-from mammodet.datasets.mammogram import Mammogram, read_mammogram
-from mammodet.datasets.prepared import complete, prepared_recipe, read_prepared, require_recipe
-from mammodet.datasets.standardise import Recipe, Standardised, standardise
+from mammodet.datasets.mammogram import Mammogram
+from mammodet.datasets.standardise import Recipe
 from mammodet.detection.inference import Detector
 from mammodet.evaluation.fusion import Fusion, breast_name, fuse, suppress_benign
+from mammodet.tools.cases import PERMISSIONS, Case, find_cases, read_case
 from mammodet.tools.command import BAD_INPUT, run, write_config
 from mammodet.tools.score_tables import BREAST_COLUMNS, IMAGE_COLUMNS, breast_rows, image_rows, write_csv
-
-PERMISSIONS = ("allow_for_processing", "allow_secondary_capture")  # of the recipe: which files are taken
 
 
 @dataclass(frozen=True)
@@ -57,8 +54,11 @@ class Arguments:
             hides an id from readers but not from who can guess it. Names and birth dates never go in.
         allow_for_processing: take raw FOR PROCESSING images too.
         allow_secondary_capture: take scans of films that name no body part too.
-        precision: fp32, bf16, or auto (bf16 where this machine is faster with it).
+        precision: fp32, bf16, int8 (of a model that mammodet calibrate wrote), or auto (bf16 where this
+            machine is faster with it).
         device: cpu, cuda, mps, or auto.
+        compile: prepare the network for speed; --no-compile runs torchvision's modules as they are.
+        skip_air: do not compute what is nothing but air.
     """
 
     paths: list[str]
@@ -70,28 +70,16 @@ class Arguments:
     id: Literal["patient-id", "hash", "uid"] = "patient-id"
     allow_for_processing: bool = False
     allow_secondary_capture: bool = False
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
     device: str = "auto"
+    compile: bool = True
+    skip_air: bool = True
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "min_score"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise InputError("must be 0 to 1", field=f"--{name}", value=value)
-
-
-@dataclass(frozen=True)
-class Case:
-    """One file to score; ``record`` is what a COCO file says of it, None for a file found in a folder.
-
-    ``prepared`` is the ``info.prepared`` of a COCO file whose images ``mammodet prepare`` wrote: they go to
-    the detector as they are, and boxes are in their frame.
-    """
-
-    image_id: int
-    path: Path
-    record: ImageRecord | None
-    prepared: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,8 +93,8 @@ class Scorer:
     def score(self, case: Case) -> dict[str, Any]:
         """Return ``{"image", "results", "notes"}``, or ``{"rejected": reason}`` for an unreadable file."""
         try:
-            record, pixels, prepared = self._read(case)
-            results = self.detector.predict_standardised(prepared, case.image_id)
+            opened = read_case(case, self.detector.header.recipe, self.arguments.id)
+            results = self.detector.predict_standardised(opened.standardised, case.image_id)
         except InputError as error:
             return {"rejected": str(error)}
         except OSError as error:
@@ -115,23 +103,9 @@ class Scorer:
             return {"rejected": f"out of memory: {str(error).splitlines()[0] if str(error) else 'no detail'}"}
         except Exception as error:  # one file must not end a batch of thousands
             return {"rejected": f"unexpected {type(error).__name__}: {error}; please report this file"}
-        self._draw(case, pixels, results)
-        return {"image": record, "results": results, "notes": list(prepared.notes)}
-
-    def _read(self, case: Case) -> tuple[ImageRecord, NDArray[np.float32], Standardised]:
-        """Return what is known of the image, the pixels of its file, and what the detector gets of them."""
-        recipe = self.detector.header.recipe
-        if case.prepared is not None and case.record is not None:
-            prepared = read_prepared(case.path, case.record)
-            return case.record, prepared.pixels, prepared
-        mammogram = read_mammogram(case.path, recipe, identify_by=self.arguments.id)
-        record = case.record or _record(case, mammogram)
-        if (record["width"], record["height"]) != (mammogram.source_width, mammogram.source_height):
-            size = f"{mammogram.source_width} x {mammogram.source_height}"
-            raise InputError(f"is {size} but the COCO file says {record['width']} x {record['height']}")
-        prepared = standardise(complete(mammogram, record), recipe)
-        notes = (*mammogram.notes, *prepared.notes)
-        return record, mammogram.pixels, replace(prepared, notes=notes)
+        self._draw(case, opened.pixels, results)
+        record = case.record or _record(case, opened.mammogram)
+        return {"image": record, "results": results, "notes": list(opened.standardised.notes)}
 
     def _draw(self, case: Case, pixels: NDArray[np.float32], results: list[dict[str, Any]]) -> None:
         shown = suppress_benign([one for one in results if one["score"] >= self.threshold])
@@ -151,13 +125,15 @@ def score(arguments: Arguments) -> int:
         arguments.model,
         device=arguments.device,
         precision=arguments.precision,
+        compile=arguments.compile,
+        skip_air=arguments.skip_air,
         score_threshold=arguments.min_score,
     )
     detector.header = replace(detector.header, recipe=_allowing(detector.header.recipe, arguments))
     threshold = arguments.score_threshold
     if threshold is None:
         threshold = detector.header.config.score_threshold
-    cases, skipped = _cases(arguments.paths, detector.header.recipe)
+    cases, skipped = find_cases(arguments.paths, detector.header.recipe)
     out = Path(arguments.out)
     scorer = Scorer(detector, threshold, arguments)
     with Ledger(out / "ledger.sqlite", _fingerprint(arguments)) as ledger:
@@ -171,30 +147,6 @@ def _allowing(recipe: Recipe, arguments: Arguments) -> Recipe:
     """Return the model's recipe with what the person who scores allows besides."""
     given: dict[str, Any] = {name: True for name in PERMISSIONS if getattr(arguments, name)}
     return replace(recipe, **given)
-
-
-def _cases(paths: Sequence[str], recipe: Recipe) -> tuple[list[Case], list[dict[str, str]]]:
-    """Return what to score, and the rows of skipped.csv: files in the folders that are no images."""
-    if any(path.endswith(".json") for path in paths):
-        if len(paths) > 1:
-            raise InputError(
-                "give one COCO file, or images and folders, not both", field="PATH", value=list(paths)
-            )
-        coco = read_coco(paths[0])
-        if not coco.images:
-            raise InputError(
-                "has no images", file=paths[0], field="images", remedy="give a COCO file with images"
-            )
-        own = prepared_recipe(coco)
-        if own is not None:
-            # Whether raw images and scans are taken was decided when they were prepared.
-            allowed: dict[str, Any] = {name: getattr(own, name) for name in PERMISSIONS}
-            require_recipe(coco, replace(recipe, **allowed))
-        prepared = coco.info.get("prepared")
-        return [Case(image["id"], coco.image_path(image), image, prepared) for image in coco.images], []
-    found = search([Path(path) for path in paths])
-    skipped = [{"file": str(path), "reason": reason} for path, reason in found.skipped.items()]
-    return [Case(number, path, None) for number, path in enumerate(found.images, start=1)], skipped
 
 
 def _outcomes(scorer: Scorer, cases: Sequence[Case], ledger: Ledger) -> Iterator[dict[str, Any]]:
@@ -221,7 +173,8 @@ def _fingerprint(arguments: Arguments) -> str:
     return digest.hexdigest()
 
 
-def _record(case: Case, mammogram: Mammogram) -> ImageRecord:
+def _record(case: Case, mammogram: Mammogram | None) -> ImageRecord:
+    assert mammogram is not None  # prepared images have a record
     side = mammogram.laterality
     patient, study = mammogram.patient_id, mammogram.study_id
     record: ImageRecord = {

@@ -125,6 +125,7 @@ def test_an_error_of_input_or_disk_is_one_line_and_exit_code_2(error, told, caps
         (["--dry-run=false", "--lesion-size=3"], (False, 3)),
         (["--dry_run", "false", "--lesion_size", "3"], (False, 3)),
         (["--lesion-size", "3", "--dry-run"], (True, 3)),
+        (["--dry-run", "--no-dry-run", "--lesion-size", "3"], (False, 3)),
     ],
 )
 def test_options_are_typed_with_dashes_and_flags_need_no_value(argv, expected):

@@ -155,6 +155,29 @@ def test_a_file_that_breaks_the_network_does_not_end_the_batch(
     assert "RuntimeError" in row["reason"] and len(_rows(out / "images.csv")) == 7
 
 
+def test_the_plain_network_gives_the_results_of_the_prepared_one(
+    phantom: Path, trained: Path, tmp_path: Path
+):
+    words = [
+        phantom / "images",
+        "--model",
+        trained / "model.safetensors",
+        "--min-score",
+        0,
+        "--overlays",
+        "none",
+    ]
+    found = {}
+    for name, more in (("fast", ["--no-skip-air"]), ("plain", ["--no-compile"])):
+        assert _score(*words, *more, "--out", tmp_path / name) == 0
+        predictions = json.loads((tmp_path / name / "predictions.json").read_text())
+        found[name] = [
+            (one["image_id"], one["category_id"], one["score"], *one["bbox"]) for one in predictions
+        ]
+    assert found["plain"] and len(found["fast"]) == len(found["plain"])
+    np.testing.assert_allclose(found["fast"], found["plain"], atol=0.05, rtol=1e-3)
+
+
 def test_a_device_that_is_not_there_is_one_line(phantom: Path, trained: Path, tmp_path: Path, capsys):
     words = ["score", phantom / "images", "--model", trained / "model.safetensors", "--out", tmp_path / "out"]
     assert cli.main([*map(str, words), "--device", "gpu"]) == 2
