@@ -25,7 +25,7 @@ _FONT_PX = 22  # height of a capital letter at scale 1
 
 
 def draw_boxes(
-    pixels: NDArray[np.floating[Any]],
+    pixels: NDArray[Any],
     truth: Sequence[Mapping[str, Any]] = (),
     predictions: Sequence[Mapping[str, Any]] = (),
     *,
@@ -37,7 +37,8 @@ def draw_boxes(
     Parameters
     ----------
     pixels:
-        float [H, W], 0 to 1, in the frame of the boxes; values beyond are clipped.
+        float [H, W], 0 to 1, in the frame of the boxes; values beyond are clipped. Or a picture that was
+        painted already, uint8 [H, W, 3], RGB, which is not changed.
     truth:
         Annotations with ``bbox`` [x, y, width, height] and ``category_id``, drawn solid with the class name
         below; a circle in their ``provenance`` is drawn as a thin circle, ``ignore`` lesions are yellow.
@@ -52,11 +53,8 @@ def draw_boxes(
     -------
     uint8 [H, W, 3], RGB. Lines are 1/400 of the image's longer side wide (at least 1 px), letters 1/60 high.
     """
-    if pixels.ndim != 2 or not pixels.size:
-        raise InputError("pixels to draw on must be [H, W]", field="pixels", value=pixels.shape)
-    grey = (np.clip(np.nan_to_num(pixels), 0, 1) * 255).round().astype(np.uint8)
-    canvas = np.ascontiguousarray(np.repeat(grey[:, :, None], 3, axis=2))
-    line = max(1, round(max(grey.shape) / 400))
+    canvas = _canvas(pixels)
+    line = max(1, round(max(canvas.shape) / 400))
     surest_last = sorted(predictions, key=lambda one: one.get("score", 0))
     for annotation in truth:
         _circle(canvas, annotation, _colour(annotation), line)
@@ -77,6 +75,15 @@ def write_png(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
     coded = cv2.imencode(".png", image if image.ndim == 2 else image[:, :, ::-1])[1]
     with atomic_path(path) as temporary:
         temporary.write_bytes(coded.tobytes())
+
+
+def _canvas(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    if pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.size:
+        return np.array(pixels, order="C")
+    if pixels.ndim != 2 or not pixels.size:
+        raise InputError("pixels to draw on must be [H, W]", field="pixels", value=pixels.shape)
+    grey = (np.clip(np.nan_to_num(pixels), 0, 1) * 255).round().astype(np.uint8)
+    return np.ascontiguousarray(np.repeat(grey[:, :, None], 3, axis=2))
 
 
 def _colour(box: Mapping[str, Any]) -> Colour:
