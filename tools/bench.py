@@ -1,45 +1,60 @@
-"""mammodet bench: how fast this machine reads and searches mammograms, beside stock torchvision.
+"""mammodet bench: how fast this machine searches mammograms at full resolution, beside stock torchvision.
 
-    mammodet bench
-    mammodet bench --height 4096 --width 3328 --runs 5 --out bench
+    mammodet bench --out bench          # everything; minutes
+    mammodet bench --quick              # half the sides, one run; about two minutes
     mammodet bench --prepare 200
 
 Speeds are measured here and now, one after the other in one process, on a phantom and with random weights
-(which cost what learned ones cost, but for the few boxes that come out). OUT gets bench.json and config.yaml.
+(which cost what learned ones cost, but for the few boxes that come out). OUT gets bench.json, bench.md,
+waterfall.png and config.yaml.
 """
 
 from __future__ import annotations
 
-import os
-import platform
-import statistics
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mammodet.detection  # noqa: F401  # isort: skip  # names a torch that does not fit torchvision
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torchvision.models.detection import fasterrcnn_resnet50_fpn
+from tqdm import tqdm
 
-from mammodet.datasets.atomic import write_json
+from mammodet.datasets.atomic import write_json, write_text
 from mammodet.datasets.coco import Coco
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.mammogram import read_mammogram
 from mammodet.datasets.phantom import PhantomConfig, write_patient
 from mammodet.datasets.prepared import prepared_recipe
-from mammodet.datasets.standardise import Recipe, standardise
+from mammodet.datasets.standardise import Recipe
 from mammodet.detection.data import LesionDataset
-from mammodet.detection.inference import Detector
-from mammodet.detection.model import DetectorConfig, build_detector
-from mammodet.detection.model_file import ModelHeader, write_model
+from mammodet.detection.precision import choose_device
+from mammodet.tools.bench_figure import draw_waterfall
+from mammodet.tools.bench_inductor import measure_inductor
+from mammodet.tools.bench_inference import (
+    Pixels,
+    Row,
+    computed_share,
+    count_tflop,
+    first_result_seconds,
+    measure_gpu,
+    measure_inference,
+    write_random_model,
+)
+from mammodet.tools.bench_machine import describe, matrix_rates
+from mammodet.tools.bench_pipeline import measure_pipeline
 from mammodet.tools.bench_prepare import measure_prepare
+from mammodet.tools.bench_report import markdown, prepare_markdown
+from mammodet.tools.bench_training import measure_training
 from mammodet.tools.command import run, write_config
+
+WHOLE = (4096, 3328)  # height, width of a frame at 0.07 mm
+CROPPED = (3328, 1408)  # of a breast
+SPACING_MM = 0.07
+PARTS = ("inference", "training", "pipeline")
 
 
 @dataclass(frozen=True)
@@ -47,37 +62,36 @@ class Arguments:
     """Measure how fast this machine reads and searches mammograms, beside stock torchvision.
 
     Args:
-        height: of the phantom in pixels.
-        width: of the phantom in pixels.
-        spacing_mm: side of its pixels.
+        parts: what to measure, of inference, training and pipeline.
         runs: timed runs of each step, after one that is not counted; the median is told.
+        shrink: divide the sides of all images by this.
+        quick: half the sides and one run; about two minutes.
+        device: cpu, cuda, or auto.
+        inductor: put torch's compiler beside our own preparation too; needs a C++ compiler.
         prepare: measure mammodet prepare instead, on this many phantoms in JPEG 2000.
-        quick: a quarter of the pixels and one run.
-        out: folder for bench.json; null writes nothing.
+        out: folder for bench.json, the tables and the figure; null writes nothing.
     """
 
-    height: int = 4096
-    width: int = 3328
-    spacing_mm: float = 0.07
+    parts: tuple[str, ...] = PARTS
     runs: int = 3
-    prepare: int | None = None
+    shrink: int = 1
     quick: bool = False
+    device: str = "auto"
+    inductor: bool = False
+    prepare: int | None = None
     out: str | None = None
 
     def __post_init__(self) -> None:
         if self.runs < 1:
             raise InputError("must be 1 or more", field="--runs", value=self.runs)
+        if not 1 <= self.shrink <= 8:
+            raise InputError("must be 1 to 8", field="--shrink", value=self.shrink)
         if self.prepare is not None and self.prepare < 1:
             raise InputError("must be 1 or more", field="--prepare", value=self.prepare)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: median seconds, and how many times faster than the peer in the same run."""
-
-    step: str
-    seconds: float
-    ratio: float | None = None
+        unknown = [part for part in self.parts if part not in PARTS]
+        if unknown or not self.parts:
+            remedy = f"choose among {', '.join(PARTS)}"
+            raise InputError("unknown part", field="--parts", value=list(self.parts), remedy=remedy)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,62 +100,91 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def bench(arguments: Arguments) -> int:
-    """Measure, print a Markdown table, and write it when a folder is given."""
-    shrink = 2 if arguments.quick else 1
-    runs = 1 if arguments.quick else arguments.runs
-    config = PhantomConfig(
-        1,
-        0,
-        arguments.height // shrink,
-        arguments.width // shrink,
-        arguments.spacing_mm * shrink,
-        lesion_rate=1,
-    )
-    if arguments.prepare is not None:
-        return _bench_prepare(replace(config, patients=-(-arguments.prepare // 4)), arguments)
+    """Measure, print tables in Markdown, and write them when a folder is given."""
+    if arguments.quick:
+        arguments = replace(arguments, runs=1, shrink=max(2, arguments.shrink))
+    device = choose_device(arguments.device)
     with tempfile.TemporaryDirectory() as folder:
-        rows, size = _measure(config, runs, Path(folder))
-    machine = _machine()
-    print(f"{machine['processor']}, {machine['cores']} cores, torch {machine['torch']}; median of {runs}")
-    print(f"phantom {config.width} x {config.height}, cropped to {size[1]} x {size[0]} px\n")
-    print("| step | seconds | times faster |\n|---|---|---|")
-    for row in rows:
-        print(f"| {row.step} | {row.seconds:.3f} | {'' if row.ratio is None else f'{row.ratio:.2f}'} |")
+        if arguments.prepare is not None:
+            text, content = _bench_prepare(arguments, Path(folder))
+        else:
+            content = {"machine": describe(device), "runs": arguments.runs, "shrink": arguments.shrink}
+            content |= _measure(arguments, Path(folder), device)
+            text = markdown(content)
+    print(text)
     if arguments.out is not None:
         out = Path(arguments.out)
         write_config(arguments, out / "config.yaml")
-        content = {
-            "machine": machine,
-            "cropped": list(size),
-            "runs": runs,
-            "rows": [asdict(row) for row in rows],
-        }
         write_json(out / "bench.json", content)
+        write_text(out / "bench.md", text + "\n")
+        if "inference" in content:
+            draw_waterfall(content["inference"][0], content["machine"], out / "waterfall.png")
         print(f"\nwritten: {out / 'bench.json'}")
     return 0
 
 
-def _bench_prepare(config: PhantomConfig, arguments: Arguments) -> int:
+def _measure(arguments: Arguments, folder: Path, device: torch.device) -> dict[str, Any]:
+    config = _phantom(arguments.shrink)
+    write_patient(folder, config, 1)
+    whole, cropped = _images(folder, arguments.shrink)
+    content: dict[str, Any] = {"matrix_tflops": matrix_rates(device)}
+    for part in (parts := tqdm(arguments.parts, desc="measuring", unit="part")):
+        parts.set_postfix_str(part)
+        if part == "inference":
+            tables = [_inference(pixels, arguments, folder, device) for pixels in (cropped, whole)]
+            content["inference"] = tables
+            content["first_result_s"] = first_result_seconds(cropped, folder, device)
+            if arguments.inductor:
+                compared = measure_inductor(cropped, arguments.runs, folder)
+                content["inductor"] = [asdict(row) for row in compared]
+            if device.type == "cuda":
+                rows = measure_gpu(cropped, arguments.runs, folder, device)
+                content["gpu"] = [asdict(row) for row in rows]
+        elif part == "training":
+            rows = measure_training(cropped, 1, device)
+            content["training"] = [asdict(row) for row in rows]
+        else:
+            model = write_random_model(folder, cropped)
+            rates = measure_pipeline(config, model, 500, folder, str(device))
+            content["pipeline"] = [asdict(rate) for rate in rates]
+    return content
+
+
+def _inference(pixels: Pixels, arguments: Arguments, folder: Path, device: torch.device) -> dict[str, Any]:
+    def tell(row: Row) -> None:
+        tqdm.write(f"{pixels.shape[0]} x {pixels.shape[1]}: {row.step}: {row.seconds:.3f} s", file=sys.stderr)
+
+    rows = measure_inference(pixels, arguments.runs, folder, device, tell)
+    return {
+        "height": pixels.shape[0],
+        "width": pixels.shape[1],
+        "tflop": count_tflop(*pixels.shape),
+        "computed_share": computed_share(pixels),
+        "rows": [asdict(row) for row in rows],
+    }
+
+
+def _phantom(shrink: int) -> PhantomConfig:
+    height, width = (side // shrink for side in WHOLE)
+    return PhantomConfig(1, 0, height, width, SPACING_MM * shrink, lesion_rate=1)
+
+
+def _images(folder: Path, shrink: int) -> tuple[Pixels, Pixels]:
+    """Return the whole frame of an MLO view, and a part of it with most of the breast."""
+    pixels = read_mammogram(min(folder.rglob("L_MLO*.dcm"))).pixels
+    height, width = (side // shrink for side in CROPPED)
+    top = (pixels.shape[0] - height) // 2
+    return pixels, np.ascontiguousarray(pixels[top : top + height, :width])
+
+
+def _bench_prepare(arguments: Arguments, folder: Path) -> tuple[str, dict[str, Any]]:
     assert arguments.prepare is not None
-    with tempfile.TemporaryDirectory() as folder:
-        measured = measure_prepare(config, arguments.prepare, Path(folder), _load)
-    machine = _machine()
-    print(f"{machine['processor']}, {machine['cores']} cores")
-    print(
-        f"{arguments.prepare} phantoms of {config.width} x {config.height} in JPEG 2000, "
-        f"{measured['source_mb']:.1f} MB each, prepared {measured['prepared_mb']:.1f} MB\n"
-    )
-    print("| step | images per second | ratio |\n|---|---|---|")
-    for rate in measured["rates"]:
-        ratio = "" if rate.ratio is None else f"{rate.ratio:.2f} of {rate.of}"
-        print(f"| {rate.step} | {rate.images_per_second:.2f} | {ratio} |")
-    if arguments.out is not None:
-        out = Path(arguments.out)
-        write_config(arguments, out / "config.yaml")
-        rates = [asdict(rate) for rate in measured["rates"]]
-        write_json(out / "bench.json", {"machine": machine, **measured, "rates": rates})
-        print(f"\nwritten: {out / 'bench.json'}")
-    return 0
+    config = replace(_phantom(arguments.shrink), patients=-(-arguments.prepare // 4))
+    measured = measure_prepare(config, arguments.prepare, folder, _load)
+    rates = [asdict(rate) for rate in measured["rates"]]
+    machine = describe(torch.device("cpu"))
+    content = {"machine": machine, "images": arguments.prepare, **measured, "rates": rates}
+    return prepare_markdown(content, config.height, config.width), content
 
 
 def _load(coco: Coco) -> None:
@@ -149,74 +192,6 @@ def _load(coco: Coco) -> None:
     dataset = LesionDataset(coco, prepared_recipe(coco) or Recipe())
     for index in range(len(dataset)):
         dataset[index]
-
-
-def _measure(config: PhantomConfig, runs: int, folder: Path) -> tuple[list[Row], tuple[int, int]]:
-    write_patient(folder, config, 1)
-    path = min(folder.rglob("*.dcm"))
-    mammogram = read_mammogram(path)
-    prepared = standardise(mammogram, Recipe())
-    rows = [
-        Row("read a DICOM file", _median(lambda: read_mammogram(path), runs)),
-        Row("crop to the breast", _median(lambda: standardise(mammogram, Recipe()), runs)),
-    ]
-    stock = _median(_stock(prepared.pixels), runs)
-    rows.append(Row("detect: torchvision as it comes, fp32, same pixels", stock))
-    for precision in ("fp32", "bf16"):
-        detector = _detector(folder, precision, prepared.pixels)
-        seconds = _median(partial(detector.predict_pixels, prepared.pixels), runs)
-        rows.append(Row(f"detect: mammodet, {precision}", seconds, stock / seconds))
-    height, width = prepared.pixels.shape
-    return rows, (height, width)
-
-
-def _stock(pixels: NDArray[np.float32]) -> Callable[[], Any]:
-    """Return torchvision's detector with its own defaults but for the shrinking, on the same pixels."""
-    model = fasterrcnn_resnet50_fpn(
-        weights=None,
-        weights_backbone=None,
-        num_classes=3,
-        min_size=min(pixels.shape),
-        max_size=max(pixels.shape),
-    ).eval()
-    image = torch.from_numpy(pixels)[None].expand(3, -1, -1)
-
-    def predict() -> Any:
-        with torch.inference_mode():
-            return model([image])
-
-    return predict
-
-
-def _detector(folder: Path, precision: str, pixels: NDArray[np.float32]) -> Detector:
-    torch.manual_seed(0)
-    config = DetectorConfig(norm="frozen", image_mean=float(pixels.mean()), image_std=float(pixels.std()))
-    path = folder / "model.safetensors"
-    write_model(path, build_detector(config).state_dict(), ModelHeader(config, Recipe(), "random weights"))
-    return Detector.load(path, device="cpu", precision=precision)
-
-
-def _median(step: Callable[[], Any], runs: int) -> float:
-    step()
-    seconds = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
-
-
-def _machine() -> dict[str, Any]:
-    processor = platform.processor() or platform.machine()
-    listing = Path("/proc/cpuinfo")
-    if listing.is_file():
-        names = [
-            line.partition(":")[2].strip()
-            for line in listing.read_text().splitlines()
-            if "model name" in line
-        ]
-        processor = names[0] if names else processor
-    return {"processor": processor, "cores": os.cpu_count(), "torch": torch.__version__}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,101 @@
+"""The part of mammodet bench that measures what surrounds the network: reading, cropping, scoring."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mammodet.datasets.coco import AnnotationRecord, Coco, ImageRecord
+from mammodet.datasets.mammogram import read_mammogram
+from mammodet.datasets.phantom import PhantomConfig, write_patient
+from mammodet.datasets.standardise import Recipe, standardise
+from mammodet.evaluation.detection_metrics import coco_metrics
+from mammodet.tools.bench_prepare import write_compressed_patient
+from mammodet.tools.score import Arguments, score
+
+_BOXES_PER_IMAGE = 100  # predictions, as a detector with a low threshold writes them
+
+
+@dataclass(frozen=True)
+class PipelineRate:
+    """One line of the table."""
+
+    step: str
+    per_second: float
+    unit: str
+
+
+def measure_pipeline(
+    config: PhantomConfig, model: Path, images: int, folder: Path, device: str
+) -> list[PipelineRate]:
+    """Measure on the four views of a phantom patient, and COCO metrics on ``images`` made-up images."""
+    write_patient(folder / "plain", config, 1)
+    write_compressed_patient(folder / "jpeg2000", config, 1)
+    rates = []
+    for name, kind in (("uncompressed", "plain"), ("JPEG 2000", "jpeg2000")):
+        paths = sorted((folder / kind).rglob("*.dcm"))
+        rates.append(_rate(f"read DICOM, {name}", paths, read_mammogram))
+    read = [read_mammogram(path) for path in sorted((folder / "plain").rglob("*.dcm"))]
+    rates.append(_rate("crop to the breast", read, lambda one: standardise(one, Recipe())))
+    coco, results = made_up_results(images)
+    seconds = _seconds(lambda: coco_metrics(coco, results))
+    rates.append(PipelineRate("COCO metrics (pycocotools)", images / seconds, "images"))
+    arguments = Arguments(
+        [str(folder / "plain")], str(model), str(folder / "scores"), device=device, precision="bf16"
+    )
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        seconds = _seconds(lambda: score(arguments))
+    rates.append(PipelineRate("mammodet score, DICOM to overlays", len(read) / seconds, "images"))
+    return rates
+
+
+def made_up_results(images: int) -> tuple[Coco, list[dict[str, Any]]]:
+    """Return a COCO file of ``images`` with two lesions each, and 100 predictions for each image."""
+    rng = np.random.default_rng(0)
+    records: list[ImageRecord] = []
+    annotations: list[AnnotationRecord] = []
+    results: list[dict[str, Any]] = []
+    for number in range(1, images + 1):
+        records.append({"id": number, "file_name": f"{number}.dcm", "width": 3328, "height": 4096})
+        true = rng.uniform([0, 0, 20, 20], [3000, 3800, 200, 200], (2, 4))
+        for box in true:
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": int(rng.integers(1, 3)),
+                    "bbox": box.tolist(),
+                    "area": float(box[2] * box[3]),
+                    "iscrowd": 0,
+                }
+            )
+        boxes = rng.uniform([0, 0, 20, 20], [3000, 3800, 200, 200], (_BOXES_PER_IMAGE, 4))
+        boxes[:2] = true + rng.normal(0, 5, (2, 4))
+        results += [
+            {
+                "image_id": number,
+                "category_id": int(rng.integers(1, 3)),
+                "bbox": box.tolist(),
+                "score": float(rng.random()),
+            }
+            for box in boxes
+        ]
+    return Coco(records, annotations, Path("made-up.json")), results
+
+
+def _rate(step: str, items: list[Any], work: Callable[[Any], Any]) -> PipelineRate:
+    work(items[0])
+    return PipelineRate(step, len(items) / _seconds(lambda: [work(one) for one in items]), "images")
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
