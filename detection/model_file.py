@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -136,4 +137,12 @@ def _calibration(content: Mapping[str, Any]) -> dict[str, Any]:
     if not content:
         return {}
     ranges = {name: (float(low), float(high)) for name, (low, high) in content["ranges"].items()}
+    for name, (low, high) in ranges.items():
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            raise InputError(
+                "is no range of numbers",
+                field=f"calibration.ranges.{name}",
+                value=(low, high),
+                remedy="run mammodet calibrate again",
+            )
     return {**content, "ranges": ranges}

@@ -14,7 +14,7 @@ from mammodet.detection.bands import Band
 from mammodet.detection.calibration import measure_ranges
 from mammodet.detection.inference import Detector
 from mammodet.detection.model import build_detector
-from mammodet.detection.model_file import ModelHeader, read_header, write_model
+from mammodet.detection.model_file import ModelHeader, read_header, read_tensors, write_model
 from mammodet.detection.quantised import QuantisedConvolution, quantisation_of
 
 pytestmark = pytest.mark.skipif(
@@ -127,19 +127,25 @@ def test_int8_needs_a_calibration_and_has_no_plain_mode(model_path, options, mes
 
 def test_a_calibration_of_another_architecture_is_named(model_path):
     header = replace(read_header(model_path), calibration={"ranges": {"stem": (0.0, 1.0)}})
-    from mammodet.detection.model_file import read_tensors
-
     write_model(model_path, read_tensors(model_path), header)
     with pytest.raises(InputError, match=r"calibration\.ranges.*layer1\.0\.conv1"):
         Detector.load(model_path, device="cpu", precision="int8")
 
 
-def test_a_damaged_calibration_is_named(model_path):
-    header = replace(read_header(model_path), calibration={"ranges": {"stem": [1]}})
-    from mammodet.detection.model_file import read_tensors
-
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ([1], "damaged header"),
+        ("ab", "damaged header"),
+        ([0.0, float("nan")], r"calibration\.ranges\.stem.*nan"),
+        ([float("-inf"), 1.0], r"calibration\.ranges\.stem.*inf"),
+        ([2.0, 1.0], r"calibration\.ranges\.stem"),
+    ],
+)
+def test_a_damaged_calibration_is_named(model_path, limits, message):
+    header = replace(read_header(model_path), calibration={"ranges": {"stem": limits}})
     write_model(model_path, read_tensors(model_path), header)
-    with pytest.raises(InputError, match="damaged header"):
+    with pytest.raises(InputError, match=message):
         read_header(model_path)
 
 
