@@ -7,9 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from mammodet.datasets.coco import Coco, read_coco, write_coco
-from mammodet.detection.model import DetectorConfig
+from mammodet.datasets.standardise import Recipe
+from mammodet.detection.model import DetectorConfig, build_detector
+from mammodet.detection.model_file import ModelHeader, write_model
 
 
 @pytest.fixture
@@ -24,6 +27,15 @@ def small_config() -> DetectorConfig:
         image_mean=0.3,
         image_std=0.2,
     )
+
+
+@pytest.fixture
+def model_path(tmp_path: Path, small_config: DetectorConfig) -> Path:
+    """Return a model file of the small detector with random weights."""
+    torch.manual_seed(0)
+    path = tmp_path / "model.safetensors"
+    write_model(path, build_detector(small_config).state_dict(), ModelHeader(small_config, Recipe(), "none"))
+    return path
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from mammodet.datasets.standardise import Recipe
 from mammodet.detection.allocator import keep_freed_memory, return_freed_memory
 from mammodet.detection.banded import BandedMap
-from mammodet.detection.bands import whole_frame
+from mammodet.detection.bands import occupied_bands, whole_frame
 from mammodet.detection.fused_detector import FusedDetector
 from mammodet.detection.fused_heads import pool_regions
 from mammodet.detection.fused_network import FusedNetwork
@@ -78,8 +78,6 @@ def test_feature_maps_inside_the_breast_do_not_change_when_air_is_left_out():
     network = FusedNetwork(model, torch.float32, CPU)
     fused = FusedDetector(model, network)
     frame = fused.frame(pixels)
-    from mammodet.detection.bands import occupied_bands
-
     bands = occupied_bands(pixels)
     assert len(bands) > 1
     air = -fused.mean / fused.std

@@ -14,14 +14,6 @@ from mammodet.detection.model_file import ModelHeader, write_model
 from mammodet.detection.precision import choose_device, choose_precision
 
 
-@pytest.fixture
-def model_path(tmp_path, small_config):
-    torch.manual_seed(0)
-    path = tmp_path / "model.safetensors"
-    write_model(path, build_detector(small_config).state_dict(), ModelHeader(small_config, Recipe(), "none"))
-    return path
-
-
 def test_results_go_back_through_crop_flip_and_scale():
     geometry = Geometry(1000, 800).crop(100, 50, 600, 400).flip().scale(300, 200)
     source = np.array([[150.0, 60.0, 250.0, 160.0], [300.0, 100.0, 400.0, 140.0]])

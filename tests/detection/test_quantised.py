@@ -8,13 +8,11 @@ import torch
 from torch import nn
 
 from mammodet.datasets.errors import InputError
-from mammodet.datasets.standardise import Recipe
 from mammodet.detection.banded import BandedMap, folded
 from mammodet.detection.bands import Band
 from mammodet.detection.calibration import measure_ranges
 from mammodet.detection.inference import Detector
-from mammodet.detection.model import build_detector
-from mammodet.detection.model_file import ModelHeader, read_header, read_tensors, write_model
+from mammodet.detection.model_file import read_header, read_tensors, write_model
 from mammodet.detection.quantised import QuantisedConvolution, quantisation_of
 
 pytestmark = pytest.mark.skipif(
@@ -85,14 +83,6 @@ def test_a_quantisation_holds_zero_exactly_and_its_range(low, high):
     values = torch.tensor([0.0, float(low), float(high)])
     restored = (quantisation.store(values).float() - quantisation.zero) * quantisation.scale
     assert restored[0] == 0 and (restored - values).abs().max() <= quantisation.scale / 2 + 1e-6
-
-
-@pytest.fixture
-def model_path(tmp_path, small_config):
-    torch.manual_seed(0)
-    path = tmp_path / "model.safetensors"
-    write_model(path, build_detector(small_config).state_dict(), ModelHeader(small_config, Recipe(), "none"))
-    return path
 
 
 def _breast():
