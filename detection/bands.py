@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 CELL = 32  # pixels; the coarsest stride of the backbone, so that a band's edges are whole pixels of every map
 AIR_LEVEL = 0.02  # of the full range; air of digital mammograms is 0, the fog of films is far above
+AIR_SPREAD = 1 / 256  # from darkest to brightest; a breast that a bright label pressed below 2 % has more
 MARGIN_CELLS = 2  # computed around everything that is no air, so that what a convolution sees there is true
 MAX_BANDS = 6
 # A band costs calls and halos besides its area; measured: about as much as this share of a mammogram.
@@ -65,18 +66,19 @@ def occupied_bands(pixels: NDArray[np.float32]) -> tuple[Band, ...]:
         At most six. One that covers the whole frame when little could be left out, or when nothing is bright.
     """
     height, width = pixels.shape
-    occupied = _dilated(_brightest(pixels) > AIR_LEVEL)
+    brightest, darkest = _by_cell(np.maximum, pixels), _by_cell(np.minimum, pixels)
+    occupied = _dilated((brightest > AIR_LEVEL) | (brightest - darkest > AIR_SPREAD))
     bands = _cover(occupied)
     whole = whole_frame(height, width)
     spared = 1 - sum(band.cells for band in bands) / whole[0].cells
     return bands if bands and spared > BAND_COST * len(bands) else whole
 
 
-def _brightest(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the brightest pixel of each cell, [rows, columns]."""
+def _by_cell(extreme: np.ufunc, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the brightest or darkest pixel of each cell, [rows, columns]."""
     height, width = pixels.shape
-    strips = np.maximum.reduceat(pixels, range(0, height, CELL), axis=0)
-    return np.asarray(np.maximum.reduceat(strips, range(0, width, CELL), axis=1))
+    strips = extreme.reduceat(pixels, range(0, height, CELL), axis=0)
+    return np.asarray(extreme.reduceat(strips, range(0, width, CELL), axis=1))
 
 
 def _dilated(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -6,7 +6,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mammodet.detection.bands import AIR_LEVEL, CELL, MARGIN_CELLS, MAX_BANDS, occupied_bands, whole_frame
+from mammodet.detection.bands import (
+    AIR_LEVEL,
+    AIR_SPREAD,
+    CELL,
+    MARGIN_CELLS,
+    MAX_BANDS,
+    occupied_bands,
+    whole_frame,
+)
 
 
 def _computed(bands, shape):
@@ -51,10 +59,17 @@ def test_air_beside_a_breast_is_left_out():
     assert sum(band.cells for band in bands) < 0.6 * whole_frame(1600, 1000)[0].cells
 
 
-def test_noise_below_the_level_of_air_is_air_and_a_label_is_not():
-    pixels = np.random.default_rng(0).random((960, 640), dtype=np.float32) * AIR_LEVEL * 0.9
+def test_faint_noise_is_air_and_a_label_is_not():
+    pixels = AIR_LEVEL / 2 + np.random.default_rng(0).random((960, 640), dtype=np.float32) * AIR_SPREAD * 0.9
     pixels[:, :200] = 0.4
     bands = occupied_bands(pixels)
     assert max(band.right for band in bands) == -(-200 // CELL) + MARGIN_CELLS
     pixels[500:520, 600:630] = 1
     assert _computed(occupied_bands(pixels), pixels.shape)[500:520, 600:630].all()
+
+
+def test_a_breast_that_a_label_made_dark_is_computed():
+    pixels = np.zeros((1600, 1000), np.float32)
+    pixels[300:1300, :400] = np.random.default_rng(0).uniform(0, AIR_LEVEL * 0.9, (1000, 400))
+    pixels[20:60, 900:980] = 1
+    assert _computed(occupied_bands(pixels), pixels.shape)[300:1300, :400].all()
