@@ -193,7 +193,7 @@ class FusedConvolution:
         self._bias32 = bias.to(device)
         self.kernel = kernel.to(device, dtype).contiguous(memory_format=torch.channels_last)
         self.bias = bias.to(device, dtype)
-        self._fused = device.type == "cpu" and has_fused_convolutions()
+        self._fused = device.type == "cpu" and has_fused_convolutions() and can_fuse(dtype)
         self._packed: dict[int, Tensor] = {}
 
     def __call__(self, x: Tensor, padding: int, add: Tensor | None = None) -> Tensor:
@@ -261,6 +261,11 @@ def size_class(x: Tensor) -> int:
 def has_fused_convolutions() -> bool:
     """Tell whether this build of torch has oneDNN's convolutions with post-operations."""
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+
+
+def can_fuse(dtype: torch.dtype) -> bool:
+    """Tell whether oneDNN's fused convolutions take ``dtype`` here: not every processor has bfloat16."""
+    return dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def concatenated_rows(maps: Sequence[Tensor]) -> Tensor:

@@ -169,6 +169,21 @@ class _Recorder:
         return y
 
 
+def has_exact_int8() -> bool:
+    """Tell whether 8-bit products add up exactly here; without VNNI pairs of them overflow 16 bits."""
+    kernel = torch.full((64, 64, 3, 3), 1.0)
+    output = quantisation_of(0, 64 * 9)
+    quantised = QuantisedConvolution((kernel, torch.zeros(64)), 1, False, output)
+    x = torch.full((1, 64, 32, 32), 255, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+    brightest = BandedMap([x], (Band(0, 4, 0, 4),), 4, (32, 32), torch.ones(64), quantisation_of(0, 1))
+    try:
+        with torch.inference_mode():
+            found = quantised.on_map(brightest).parts[0].float()
+    except RuntimeError:  # oneDNN has no such convolution on this processor
+        return False
+    return bool((found[:, :, 1:-1, 1:-1] >= 253).all())  # stored; the whole range is 255
+
+
 def require_int8(calibration: Mapping[str, Any], path: Any, device: torch.device, compiled: bool) -> None:
     """Raise InputError when this machine, this model or plain mode cannot run in int8."""
     problem, remedy = "", "give --precision auto"
@@ -178,6 +193,8 @@ def require_int8(calibration: Mapping[str, Any], path: Any, device: torch.device
         problem, remedy = "int8 has no plain mode", "leave out --no-compile, or give --precision auto"
     elif not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.onednn, "qconv2d_pointwise")):
         problem = "this build of torch has no int8 convolutions"
+    elif not has_exact_int8():
+        problem = "this processor has no 8-bit instructions that add up without overflow (VNNI)"
     elif not calibration:
         problem = "is not calibrated for int8"
         remedy = "run mammodet calibrate on your own images, or give --precision auto"

@@ -28,6 +28,7 @@ from mammodet.detection.fused_detector import FusedDetector
 from mammodet.detection.inference import Detector
 from mammodet.detection.model import DetectorConfig, build_detector
 from mammodet.detection.model_file import ModelHeader, read_tensors, write_model
+from mammodet.detection.quantised import has_exact_int8
 from mammodet.tools.bench_machine import forget_peak, keep_memory, median_seconds, peak_gib, stock_memory
 
 Pixels = NDArray[np.float32]
@@ -85,8 +86,9 @@ def _steps(path: Path, pixels: Pixels, device: torch.device) -> Iterator[tuple[s
     yield "+ proposals and RoIAlign without copies", fused
     yield "+ air left out", Detector.load(path, device=where, precision="bf16")
     if device.type == "cpu":
-        calibrated = _calibrated(path, pixels)
-        yield "int8 instead of bf16", Detector.load(calibrated, device=where, precision="int8")
+        if has_exact_int8():
+            calibrated = _calibrated(path, pixels)
+            yield "int8 instead of bf16", Detector.load(calibrated, device=where, precision="int8")
         yield "fp32 instead of bf16", Detector.load(path, device=where, precision="fp32")
 
 

@@ -1,5 +1,8 @@
 """int8: close to the numbers it stands for, refused where it cannot run."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -147,3 +150,17 @@ def test_calibration_needs_images_and_finite_outputs(model_path):
         detector.model.backbone.body.layer1[0].conv1.weight.fill_(float("nan"))
     with pytest.raises(InputError, match="not finite"):
         measure_ranges(detector, [_breast()])
+
+
+def test_a_processor_without_bf16_and_vnni_runs_bf16_plainly_and_refuses_int8():
+    code = (
+        "import torch\n"
+        "from mammodet.detection.banded import FusedConvolution\n"
+        "from mammodet.detection.quantised import has_exact_int8\n"
+        "weights = torch.ones(4, 3, 3, 3), torch.zeros(4)\n"
+        "convolution = FusedConvolution(weights, relu=True, dtype=torch.bfloat16, device=torch.device('cpu'))\n"
+        "assert convolution(torch.ones(1, 3, 8, 8, dtype=torch.bfloat16), 1)[0, 0, 4, 4] == 27\n"
+        "assert not has_exact_int8()\n"
+    )
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
