@@ -9,9 +9,10 @@ from __future__ import annotations
 import ctypes
 import platform
 
-# mallopt(3): M_TRIM_THRESHOLD, M_MMAP_MAX, and the values that glibc starts with
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-_STOCK_TRIM_THRESHOLD, _STOCK_MMAP_MAX = 128 * 1024, 65536
+# mallopt(3): M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX. glibc raises the first two by itself as large
+# blocks are freed, up to these values, but no longer once a program has set any of them.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+_STOCK_TRIM_THRESHOLD, _STOCK_MMAP_THRESHOLD, _STOCK_MMAP_MAX = 64 * 2**20, 32 * 2**20, 65536
 _NEVER = 2**31 - 1
 
 
@@ -24,7 +25,7 @@ def keep_freed_memory() -> bool:
 
 
 def return_freed_memory() -> bool:
-    """Undo ``keep_freed_memory``: large blocks come from the system again and go back to it."""
+    """Let large blocks come from the system again, as glibc does once a program has freed some."""
     return _set(_STOCK_MMAP_MAX, _STOCK_TRIM_THRESHOLD)
 
 
@@ -32,4 +33,5 @@ def _set(mmap_max: int, trim_threshold: int) -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
+    mallopt(_MMAP_THRESHOLD, _STOCK_MMAP_THRESHOLD)
     return bool(mallopt(_MMAP_MAX, mmap_max)) and bool(mallopt(_TRIM_THRESHOLD, trim_threshold))

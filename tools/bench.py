@@ -104,6 +104,8 @@ def bench(arguments: Arguments) -> int:
     if arguments.quick:
         arguments = replace(arguments, runs=1, shrink=max(2, arguments.shrink))
     device = choose_device(arguments.device)
+    if device.type not in {"cpu", "cuda"}:  # nothing here is prepared for another
+        device = torch.device("cpu")
     with tempfile.TemporaryDirectory() as folder:
         if arguments.prepare is not None:
             text, content = _bench_prepare(arguments, Path(folder))
