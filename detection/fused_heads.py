@@ -90,7 +90,7 @@ def best_anchors(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the best anchors of one level: boxes [K, 4], their scores [K] and box shifts [K, 4], float32.
 
-    Raises nothing for a level with fewer anchors than ``limit``: it returns all of them.
+    A level with fewer anchors than ``limit`` returns all of them.
     """
     cells = generator.cell_anchors[level].to(scores.parts[0].device)
     table = concatenated_rows(scores.parts)  # [positions, anchors * 5]

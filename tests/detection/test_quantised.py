@@ -68,6 +68,37 @@ def test_a_convolution_is_within_its_steps_of_the_real_one(size, stride, relu, s
             assert (found - wanted).abs().max() < 0.1
 
 
+@pytest.mark.parametrize("stride", [4, 16])
+@pytest.mark.parametrize(("size", "step"), [(1, 1), (3, 1), (3, 2), (1, 2)])
+def test_bands_give_the_bytes_of_the_whole_map(stride, size, step):
+    torch.manual_seed(0)
+    quantisation, side = quantisation_of(-2, 4), 4 * 32 // stride
+    bands = (
+        Band(0, 1, 1, 3),
+        Band(1, 2, 0, 4),
+        Band(3, 4, 2, 4),
+    )  # a gap, and edges inside and at the border
+    air = (torch.randint(0, 256, (16,)) - quantisation.zero) * quantisation.scale
+    real = air[None, :, None, None].expand(1, 16, side, side).clone()
+    for band in bands:
+        top, bottom, left, right = band.at(stride)
+        real[:, :, top:bottom, left:right] = torch.rand(1, 16, bottom - top, right - left) * 6 - 2
+    stored = quantisation.store(real).contiguous(memory_format=torch.channels_last)
+    parts = []
+    for band in bands:
+        top, bottom, left, right = band.at(stride)
+        parts.append(stored[:, :, top:bottom, left:right].contiguous(memory_format=torch.channels_last))
+    some = BandedMap(parts, bands, stride, (side, side), air, quantisation)
+    every = BandedMap([stored], (Band(0, 4, 0, 4),), stride, (side, side), air, quantisation)
+    convolution = nn.Conv2d(16, 24, size, step, size // 2)
+    quantised = QuantisedConvolution(folded(convolution), step, False, quantisation_of(-5, 5))
+    with torch.inference_mode():
+        found, whole = quantised.on_map(some), quantised.on_map(every).parts[0]
+    for part, band in zip(found.parts, bands, strict=True):
+        top, bottom, left, right = band.at(found.stride)
+        assert torch.equal(part, whole[:, :, top:bottom, left:right])
+
+
 def test_the_last_convolution_returns_real_numbers():
     torch.manual_seed(0)
     real = torch.rand(1, 8, 16, 16)
