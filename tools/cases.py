@@ -40,6 +40,12 @@ class Case:
     prepared: dict[str, Any] | None = None
 
 
+def allowing(recipe: Recipe, arguments: Any) -> Recipe:
+    """Return the model's recipe with the permissions that a command's arguments give besides."""
+    given: dict[str, Any] = {name: True for name in PERMISSIONS if getattr(arguments, name)}
+    return replace(recipe, **given)
+
+
 def find_cases(paths: Sequence[str], recipe: Recipe) -> tuple[list[Case], list[dict[str, str]]]:
     """Return the images of ``paths``, and as rows of ``file`` and ``reason`` what is none in the folders.
 

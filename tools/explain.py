@@ -15,7 +15,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +29,7 @@ from mammodet.datasets.errors import InputError
 from mammodet.datasets.ledger import Ledger, file_key
 from mammodet.detection.activation_maps import Method
 from mammodet.detection.inference import Detector
-from mammodet.tools.cases import PERMISSIONS, Case, find_cases, read_case
+from mammodet.tools.cases import Case, allowing, find_cases, read_case
 from mammodet.tools.command import BAD_INPUT, run, write_config
 from mammodet.tools.explain_image import COLUMNS, FOLDERS, Explainer, image_row, summary
 from mammodet.tools.score_tables import write_csv
@@ -96,8 +96,7 @@ def explain(arguments: Arguments) -> int:
         compile=False,
         score_threshold=arguments.score_threshold,
     )
-    allowed: dict[str, Any] = {name: True for name in PERMISSIONS if getattr(arguments, name)}
-    recipe = replace(detector.header.recipe, **allowed)
+    recipe = allowing(detector.header.recipe, arguments)
     cases, skipped = find_cases(arguments.paths, recipe)
     cases = _chosen(cases, arguments)
     out = Path(arguments.out)

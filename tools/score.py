@@ -30,10 +30,9 @@ from mammodet.datasets.drawing import draw_boxes, write_png
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.ledger import Ledger, file_key
 from mammodet.datasets.mammogram import Mammogram
-from mammodet.datasets.standardise import Recipe
 from mammodet.detection.inference import Detector
 from mammodet.evaluation.fusion import Fusion, breast_name, fuse, suppress_benign
-from mammodet.tools.cases import PERMISSIONS, Case, find_cases, read_case
+from mammodet.tools.cases import Case, allowing, find_cases, read_case
 from mammodet.tools.command import BAD_INPUT, run, write_config
 from mammodet.tools.score_tables import BREAST_COLUMNS, IMAGE_COLUMNS, breast_rows, image_rows, write_csv
 
@@ -129,7 +128,7 @@ def score(arguments: Arguments) -> int:
         skip_air=arguments.skip_air,
         score_threshold=arguments.min_score,
     )
-    detector.header = replace(detector.header, recipe=_allowing(detector.header.recipe, arguments))
+    detector.header = replace(detector.header, recipe=allowing(detector.header.recipe, arguments))
     threshold = arguments.score_threshold
     if threshold is None:
         threshold = detector.header.config.score_threshold
@@ -141,12 +140,6 @@ def score(arguments: Arguments) -> int:
         outcomes = list(_outcomes(scorer, cases, ledger))
     write_csv(out / "skipped.csv", ["file", "reason"], skipped)
     return _write(out, arguments, threshold, list(zip(cases, outcomes, strict=True)))
-
-
-def _allowing(recipe: Recipe, arguments: Arguments) -> Recipe:
-    """Return the model's recipe with what the person who scores allows besides."""
-    given: dict[str, Any] = {name: True for name in PERMISSIONS if getattr(arguments, name)}
-    return replace(recipe, **given)
 
 
 def _outcomes(scorer: Scorer, cases: Sequence[Case], ledger: Ledger) -> Iterator[dict[str, Any]]:
