@@ -10,9 +10,10 @@ import ctypes
 import platform
 
 # mallopt(3): M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX. glibc raises the first two by itself as large
-# blocks are freed, up to these values, but no longer once a program has set any of them.
+# blocks are freed, the second to at most the value here, but no longer once a program has set any of them. So
+# this cannot be taken back.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
-_STOCK_TRIM_THRESHOLD, _STOCK_MMAP_THRESHOLD, _STOCK_MMAP_MAX = 64 * 2**20, 32 * 2**20, 65536
+_LARGEST_MMAP_THRESHOLD = 32 * 2**20
 _NEVER = 2**31 - 1
 
 
@@ -21,17 +22,8 @@ def keep_freed_memory() -> bool:
 
     The process then stays as large as it once was. Returns whether it could be told: on Linux with glibc.
     """
-    return _set(0, _NEVER)
-
-
-def return_freed_memory() -> bool:
-    """Let large blocks come from the system again, as glibc does once a program has freed some."""
-    return _set(_STOCK_MMAP_MAX, _STOCK_TRIM_THRESHOLD)
-
-
-def _set(mmap_max: int, trim_threshold: int) -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    mallopt(_MMAP_THRESHOLD, _STOCK_MMAP_THRESHOLD)
-    return bool(mallopt(_MMAP_MAX, mmap_max)) and bool(mallopt(_TRIM_THRESHOLD, trim_threshold))
+    mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
+    return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))

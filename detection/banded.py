@@ -1,8 +1,4 @@
-"""Convolutions with everything folded in, on feature maps that are computed only where something is.
-
-The normalisation goes into the weights, ReLU and the residual sum into the convolution's own output loop
-(oneDNN's post-operations, the ones that torch's Inductor calls), so that no map is read or written for them.
-"""
+"""Feature maps that exist only where something is: in bands, with air elsewhere."""
 
 from __future__ import annotations
 
@@ -10,13 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torchvision.ops.misc import FrozenBatchNorm2d
+from torch import Tensor
 
 from mammodet.detection.bands import Band
-
-Weights = tuple[Tensor, Tensor]  # kernel [out, in, k, k] and bias [out], float32
 
 
 @dataclass(frozen=True)
@@ -143,129 +135,6 @@ def _fill_beyond(
         filled[:, :, :, :-x1] = value
     if x2 > size[1]:
         filled[:, :, :, size[1] - x2 :] = value
-
-
-def folded(convolution: nn.Conv2d, norm: nn.Module | None = None) -> Weights:
-    """Return kernel and bias, float32, of a convolution and the batch normalisation after it."""
-    kernel = convolution.weight.detach().float()
-    bias = kernel.new_zeros(len(kernel)) if convolution.bias is None else convolution.bias.detach().float()
-    if norm is None:
-        return kernel, bias
-    if not isinstance(norm, FrozenBatchNorm2d | nn.BatchNorm2d):
-        raise TypeError(f"cannot fold {type(norm).__name__} into a convolution")
-    assert isinstance(norm.running_var, Tensor) and isinstance(norm.running_mean, Tensor)
-    scale = norm.weight.detach().float() * (norm.running_var.float() + norm.eps).rsqrt()
-    shift = norm.bias.detach().float() - norm.running_mean.float() * scale
-    return kernel * scale[:, None, None, None], bias * scale + shift
-
-
-class FusedConvolution:
-    """A convolution with its bias, a sum and ReLU in one pass over the output.
-
-    Parameters
-    ----------
-    weights:
-        Kernel and bias, float32, see ``folded``.
-    stride:
-        Step of the kernel.
-    relu:
-        Whether negative outputs become 0.
-    dtype:
-        Of kernel, input and output.
-    device:
-        On the CPU oneDNN's post-operations are used where torch has them, elsewhere plain torch operations.
-    """
-
-    def __init__(
-        self,
-        weights: Weights,
-        stride: int = 1,
-        *,
-        relu: bool,
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> None:
-        kernel, bias = weights
-        self.stride = stride
-        self.relu = relu
-        self.padding = kernel.shape[-1] // 2
-        self._summed = kernel.sum(dim=(2, 3)).to(device)
-        self._bias32 = bias.to(device)
-        self.kernel = kernel.to(device, dtype).contiguous(memory_format=torch.channels_last)
-        self.bias = bias.to(device, dtype)
-        self._fused = device.type == "cpu" and has_fused_convolutions() and can_fuse(dtype)
-        self._packed: dict[int, Tensor] = {}
-
-    def __call__(self, x: Tensor, padding: int, add: Tensor | None = None) -> Tensor:
-        """Return the output [1, out, h, w] of ``x`` [1, in, H, W]; ``add`` is summed up and overwritten."""
-        if not self._fused:
-            y = F.conv2d(x, self.kernel, self.bias, self.stride, padding)
-            y = y if add is None else y.add_(add)
-            return y.relu_() if self.relu else y
-        x, stride = subsampled(x, self.stride, self.padding)
-        geometry = [padding, padding], [stride, stride], [1, 1], 1
-        kernel = self._kernel_for(x)
-        after = "relu" if self.relu else None
-        if add is None:
-            fused = torch.ops.mkldnn._convolution_pointwise.default
-            # Unlike a sum in place, this takes a bias that was not rounded.
-            return fused(x, kernel, self._bias32, *geometry, after or "none", [], "")
-        in_place = torch.ops.mkldnn._convolution_pointwise_.binary
-        return in_place(add, x, kernel, self.bias, *geometry, "add", 1.0, after, [], "")
-
-    def on_air(self, air: Tensor, add: Tensor | None = None) -> Tensor:
-        """Return the output [out] where all inputs are ``air`` [in]; float32."""
-        y = self._summed @ air + self._bias32
-        y = y if add is None else y + add
-        return y.relu() if self.relu else y
-
-    def on_map(self, x: BandedMap, add: BandedMap | None = None) -> BandedMap:
-        """Return the output on every band of a map; the parts of ``add`` are overwritten."""
-        parts = []
-        for index in range(len(x.parts)):
-            padding, source = x.padded(index, self.padding, self.stride)
-            parts.append(self(source, padding, None if add is None else add.parts[index]))
-        size = (x.size[0] // self.stride, x.size[1] // self.stride)
-        air = self.on_air(x.air, None if add is None else add.air)
-        return BandedMap(parts, x.bands, x.stride * self.stride, size, air)
-
-    def _kernel_for(self, x: Tensor) -> Tensor:
-        """Return the kernel in the layout that oneDNN prefers for inputs of about this size.
-
-        With another layout it would be rearranged at every call, which takes longer than a small convolution.
-        """
-        size = size_class(x)
-        if size not in self._packed:
-            around, stride = [self.padding, self.padding], self.stride if self.padding else 1
-            self._packed[size] = torch.ops.mkldnn._reorder_convolution_weight(
-                self.kernel, around, [stride, stride], [1, 1], 1, list(x.shape)
-            )
-        return self._packed[size]
-
-
-def subsampled(x: Tensor, stride: int, padding: int) -> tuple[Tensor, int]:
-    """Return the input and stride of an equal convolution: a strided kernel of 1 sees every second pixel.
-
-    oneDNN's preferred layout for strided kernels of 1 changes from width to width.
-    """
-    if stride == 1 or padding:
-        return x, stride
-    return x[:, :, ::stride, ::stride].contiguous(memory_format=torch.channels_last), 1
-
-
-def size_class(x: Tensor) -> int:
-    """Return the power of two below the positions of a map; from 4096 on oneDNN treats all alike."""
-    return min(12, (x.shape[2] * x.shape[3]).bit_length() - 1)
-
-
-def has_fused_convolutions() -> bool:
-    """Tell whether this build of torch has oneDNN's convolutions with post-operations."""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
-
-
-def can_fuse(dtype: torch.dtype) -> bool:
-    """Tell whether oneDNN's fused convolutions take ``dtype`` here: not every processor has bfloat16."""
-    return dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def concatenated_rows(maps: Sequence[Tensor]) -> Tensor:

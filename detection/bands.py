@@ -17,6 +17,7 @@ AIR_LEVEL = 0.02  # of the full range; air of digital mammograms is 0, the fog o
 AIR_SPREAD = 1 / 256  # from darkest to brightest; a breast that a bright label pressed below 2 % has more
 MARGIN_CELLS = 2  # computed around everything that is no air, so that what a convolution sees there is true
 MAX_BANDS = 6
+_SAMPLED = 8  # every eighth pixel of air is enough for its median
 # A band costs calls and halos besides its area; measured: about as much as this share of a mammogram.
 BAND_COST = 0.005
 
@@ -52,26 +53,43 @@ def whole_frame(height: int, width: int) -> tuple[Band, ...]:
     return (Band(0, rows, 0, columns),)
 
 
-def occupied_bands(pixels: NDArray[np.float32]) -> tuple[Band, ...]:
-    """Return bands from top to bottom, disjoint, outside of which there is nothing but air.
+def occupied_bands(pixels: NDArray[np.float32]) -> tuple[tuple[Band, ...], float]:
+    """Return bands outside of which there is nothing but air, and the grey of that air.
 
     Parameters
     ----------
     pixels:
-        float32 [H, W], 0 = air, 1 = brightest.
+        float32 [H, W], 0 = air, 1 = brightest. Cells with pixels that are no numbers are computed.
 
     Returns
     -------
-    tuple[Band, ...]
-        At most six. One that covers the whole frame when little could be left out, or when nothing is bright.
+    bands:
+        At most six, disjoint, from top to bottom. One that covers the whole frame when little could be left
+        out, or when nothing is bright.
+    air:
+        The median grey outside the bands; 0 when nothing is left out.
     """
     height, width = pixels.shape
     brightest, darkest = _by_cell(np.maximum, pixels), _by_cell(np.minimum, pixels)
-    occupied = _dilated((brightest > AIR_LEVEL) | (brightest - darkest > AIR_SPREAD))
-    bands = _cover(occupied)
+    with np.errstate(invalid="ignore"):
+        flat = brightest - darkest <= AIR_SPREAD
+    # Comparisons with NaN are False.
+    bands = _cover(_dilated(~((brightest <= AIR_LEVEL) & flat)))
     whole = whole_frame(height, width)
     spared = 1 - sum(band.cells for band in bands) / whole[0].cells
-    return bands if bands and spared > BAND_COST * len(bands) else whole
+    return (
+        (bands, _grey_outside(pixels, bands)) if bands and spared > BAND_COST * len(bands) else (whole, 0.0)
+    )
+
+
+def _grey_outside(pixels: NDArray[np.float32], bands: Sequence[Band]) -> float:
+    left_out = np.ones(frame_cells(*pixels.shape), dtype=bool)
+    for band in bands:
+        left_out[band.top : band.bottom, band.left : band.right] = False
+    some = pixels[::_SAMPLED, ::_SAMPLED]
+    per_cell = CELL // _SAMPLED
+    where = left_out.repeat(per_cell, axis=0).repeat(per_cell, axis=1)[: some.shape[0], : some.shape[1]]
+    return float(np.median(some[where]))
 
 
 def _by_cell(extreme: np.ufunc, pixels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from mammodet.datasets.errors import InputError
 from mammodet.detection.fused_detector import FusedDetector
-from mammodet.detection.inference import Detector
+from mammodet.detection.inference import Detector, require_finite
+from mammodet.detection.model_file import is_range
 from mammodet.detection.quantised import Ranges, RecordingNetwork
 
 
@@ -26,18 +27,19 @@ def measure_ranges(detector: Detector, images: Iterable[NDArray[np.float32]]) ->
     Raises
     ------
     InputError
-        When a convolution's output is not finite, or there is no image.
+        When a convolution's output is not finite or too large, a pixel is not finite, or there is no
+        image.
     """
     network = RecordingNetwork(detector.model)
     recording = FusedDetector(detector.model, network)
     for pixels in images:
-        recording(np.ascontiguousarray(pixels))
+        recording.levels(require_finite(np.ascontiguousarray(pixels)))
     if not network.ranges:
         raise InputError("there is no image to calibrate on", field="images")
     for name, limits in network.ranges.items():
-        if not np.isfinite(limits).all():
+        if not is_range(*limits):
             raise InputError(
-                "its outputs are not finite",
+                "its outputs are not finite, or too large for float32",
                 field=f"convolution {name}",
                 value=limits,
                 remedy="the model's weights are damaged; train again",

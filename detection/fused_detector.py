@@ -10,7 +10,7 @@ from torchvision.models.detection import FasterRCNN
 
 from mammodet.detection.bands import CELL, occupied_bands, whole_frame
 from mammodet.detection.fused_heads import FusedHeads
-from mammodet.detection.fused_network import FusedNetwork
+from mammodet.detection.fused_network import FusedNetwork, Level
 
 
 class FusedDetector:
@@ -35,10 +35,14 @@ class FusedDetector:
     def __call__(self, pixels: NDArray[np.float32]) -> dict[str, Tensor]:
         """Return ``boxes`` [N, 4], ``labels`` [N] and ``scores`` [N] of pixels float32 [H, W], 0 = air."""
         height, width = pixels.shape
-        bands = occupied_bands(pixels) if self.skip_air else whole_frame(height, width)
-        frame = self.frame(pixels)
-        levels = self.network(frame, bands, -self.mean / self.std)
-        return self.heads(levels, (frame.shape[0], frame.shape[1]), (height, width))
+        levels = self.levels(pixels)
+        frame_size = -(-height // CELL) * CELL, -(-width // CELL) * CELL
+        return self.heads(levels, frame_size, (height, width))
+
+    def levels(self, pixels: NDArray[np.float32]) -> list[Level]:
+        """Return the pyramid's five levels of pixels float32 [H, W], computed where something is."""
+        bands, air = occupied_bands(pixels) if self.skip_air else (whole_frame(*pixels.shape), 0.0)
+        return self.network(self.frame(pixels), bands, (air - self.mean) / self.std)
 
     def frame(self, pixels: NDArray[np.float32]) -> Tensor:
         """Return pixels [H, W] normalised, and with zeros up to multiples of 32, as torchvision does."""

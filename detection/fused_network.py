@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from mammodet.detection.banded import BandedMap, FusedConvolution, Weights, folded
+from mammodet.detection.banded import BandedMap
 from mammodet.detection.bands import Band
+from mammodet.detection.fused_convolution import FusedConvolution, Weights, folded
 
 
 class MapConvolution(Protocol):
@@ -114,7 +115,7 @@ class FusedNetwork:
             build(f"outer{number}", folded(_only(block)), 1, False)
             for number, block in enumerate(pyramid.layer_blocks)
         ]
-        self.proposal = build("proposal", folded(_only(_only(head.conv))), 1, True)
+        self.proposal = build("proposal", folded(_only(head.conv, nn.ReLU)), 1, True)
         self.scores = build("scores", _joined(head.cls_logits, head.bbox_pred), 1, False)
 
     def __call__(self, frame: Tensor, bands: Sequence[Band], air: float) -> list[Level]:
@@ -138,8 +139,8 @@ class FusedNetwork:
                 for block in blocks:
                     x = block(x)
                 stages.append(x)
-            merged = self._merge(stages)
-            levels = [self._level(outer.on_map(one)) for outer, one in zip(self.outer, merged, strict=True)]
+            del x  # the pyramid lets go of each stage
+            levels = [self._level(one) for one in self._pyramid(stages)]
             return [*levels, self._level(_subsampled(levels[-1].features))]
 
     def _stem(self, frame: Tensor, bands: tuple[Band, ...], air: float) -> BandedMap:
@@ -161,12 +162,18 @@ class FusedNetwork:
         size = (frame.shape[0] // 4, frame.shape[1] // 4)
         return BandedMap(parts, bands, 4, size, self.stem.on_air(value))
 
-    def _merge(self, stages: Sequence[BandedMap]) -> list[BandedMap]:
-        """Return the maps that the pyramid's output convolutions take, finest first."""
-        merged = [self.inner[-1].on_map(stages[-1])]
-        for inner, stage in zip(reversed(self.inner[:-1]), reversed(stages[:-1]), strict=True):
-            merged.insert(0, inner.on_map(stage, _doubled(merged[0])))
-        return merged
+    def _pyramid(self, stages: list[BandedMap]) -> list[BandedMap]:
+        """Return the pyramid's four maps, finest first.
+
+        ``stages`` is emptied on the way, and merged maps are let go of: together they take most of a gigabyte
+        for a whole frame.
+        """
+        levels: list[BandedMap] = []
+        merged: BandedMap | None = None
+        for inner, outer in zip(reversed(self.inner), reversed(self.outer), strict=True):
+            merged = inner.on_map(stages.pop(), None if merged is None else _doubled(merged))
+            levels.insert(0, outer.on_map(merged))
+        return levels
 
     def _level(self, features: BandedMap) -> Level:
         return Level(features, self.scores.on_map(self.proposal.on_map(features)))
@@ -194,9 +201,20 @@ def _split(frame: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.stack([rounded, (frame - rounded.float()).to(dtype), rounded])[None]
 
 
-def _only(module: nn.Module) -> Any:
-    """Return a convolution out of the container of one that torchvision wraps it in."""
-    return module if isinstance(module, nn.Conv2d) else next(iter(module.children()))
+def _only(module: nn.Module, *after: type[nn.Module]) -> nn.Conv2d:
+    """Return the one convolution of a module, however torchvision wraps it.
+
+    Raises TypeError when other layers than ``after`` follow it, which would not be computed.
+    """
+    expected: list[type[nn.Module]] = [nn.Conv2d, *after]
+    layers = [one for one in module.modules() if next(one.children(), None) is None]
+    found = [type(one) for one in layers]
+    if found != expected:
+        told, wanted = (", ".join(one.__name__ for one in kinds) for kinds in (found, expected))
+        raise TypeError(f"cannot prepare a module of {told}, expected {wanted}")
+    convolution = layers[0]
+    assert isinstance(convolution, nn.Conv2d)
+    return convolution
 
 
 def _joined(*convolutions: nn.Conv2d) -> Weights:

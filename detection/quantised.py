@@ -8,6 +8,8 @@ boxes stay in bfloat16 or float32.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,15 +18,9 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
 from mammodet.datasets.errors import InputError
-from mammodet.detection.banded import (
-    BandedMap,
-    FusedConvolution,
-    Quantisation,
-    Weights,
-    size_class,
-    subsampled,
-)
+from mammodet.detection.banded import BandedMap, Quantisation
 from mammodet.detection.bands import Band
+from mammodet.detection.fused_convolution import FusedConvolution, Weights, size_class, subsampled
 from mammodet.detection.fused_network import FusedNetwork, MapConvolution
 
 Ranges = dict[str, tuple[float, float]]  # smallest and largest output by convolution
@@ -49,6 +45,8 @@ class QuantisedConvolution:
         Kernel and bias, float32.
     output:
         Quantisation of the output; None returns bfloat16.
+
+    Besides its kernel it holds at most three packed copies for every quantisation of inputs that it met.
     """
 
     def __init__(self, weights: Weights, stride: int, relu: bool, output: Quantisation | None) -> None:
@@ -169,19 +167,37 @@ class _Recorder:
         return y
 
 
+@cache
 def has_exact_int8() -> bool:
-    """Tell whether 8-bit products add up exactly here; without VNNI pairs of them overflow 16 bits."""
+    """Tell whether int8 convolutions work here, with and without a sum, and their products add up exactly.
+
+    Without VNNI pairs of products overflow 16 bits. The operations are private to torch, so they are tried.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return False
     kernel = torch.full((64, 64, 3, 3), 1.0)
     output = quantisation_of(0, 64 * 9)
     quantised = QuantisedConvolution((kernel, torch.zeros(64)), 1, False, output)
     x = torch.full((1, 64, 32, 32), 255, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
     brightest = BandedMap([x], (Band(0, 4, 0, 4),), 4, (32, 32), torch.ones(64), quantisation_of(0, 1))
+    nothing = replace(brightest, parts=[torch.zeros_like(x)], air=torch.zeros(64))
     try:
         with torch.inference_mode():
-            found = quantised.on_map(brightest).parts[0].float()
-    except RuntimeError:  # oneDNN has no such convolution on this processor
+            found = [quantised.on_map(brightest, add).parts[0].float() for add in (None, nothing)]
+    except (
+        RuntimeError,
+        AttributeError,
+        TypeError,
+    ):  # missing, of another signature, or not on this processor
         return False
-    return bool((found[:, :, 1:-1, 1:-1] >= 253).all())  # stored; the whole range is 255
+    return all(bool((one[:, :, 1:-1, 1:-1] >= 253).all()) for one in found)  # stored; the whole range is 255
+
+
+def int8_problem() -> str:
+    """Return why this machine cannot run in int8; empty when it can."""
+    if has_exact_int8():
+        return ""
+    return "this processor or torch has no 8-bit convolutions that add up without overflow (VNNI)"
 
 
 def require_int8(calibration: Mapping[str, Any], path: Any, device: torch.device, compiled: bool) -> None:
@@ -191,10 +207,8 @@ def require_int8(calibration: Mapping[str, Any], path: Any, device: torch.device
         problem = f"int8 runs on CPUs only, not on {device.type}"
     elif not compiled:
         problem, remedy = "int8 has no plain mode", "leave out --no-compile, or give --precision auto"
-    elif not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.onednn, "qconv2d_pointwise")):
-        problem = "this build of torch has no int8 convolutions"
-    elif not has_exact_int8():
-        problem = "this processor has no 8-bit instructions that add up without overflow (VNNI)"
+    elif int8_problem():
+        problem = int8_problem()
     elif not calibration:
         problem = "is not calibrated for int8"
         remedy = "run mammodet calibrate on your own images, or give --precision auto"

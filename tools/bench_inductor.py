@@ -13,8 +13,9 @@ from torchvision.models.detection import FasterRCNN
 
 from mammodet.detection.bands import whole_frame
 from mammodet.detection.inference import Detector
-from mammodet.tools.bench_inference import Pixels, Row, write_random_model
-from mammodet.tools.bench_machine import forget_peak, keep_memory, median_seconds, peak_gib
+from mammodet.tools.bench_inference import write_random_model
+from mammodet.tools.bench_machine import Row, keep_memory, measure, peak_gib
+from mammodet.tools.bench_stock import Pixels
 
 
 class _Network(nn.Module):
@@ -41,9 +42,7 @@ def measure_inductor(pixels: Pixels, runs: int, folder: Path) -> list[Row]:
     assert fused is not None
     frame = fused.frame(pixels)
     bands = whole_frame(*pixels.shape)
-    forget_peak(device)
-    seconds = median_seconds(lambda: fused.network(frame, bands, 0.0), runs, device)
-    rows = [Row("ours", seconds, peak_gib(device))]
+    ours = measure("ours", "bf16", lambda: fused.network(frame, bands, 0.0), runs, device)
     plain = _Network(Detector.load(path, device="cpu", precision="fp32", compile=False).model)
     batch = frame[None, None].expand(1, 3, -1, -1).to(torch.bfloat16)
     batch = batch.contiguous(memory_format=torch.channels_last)
@@ -54,10 +53,13 @@ def measure_inductor(pixels: Pixels, runs: int, folder: Path) -> list[Row]:
             start = time.perf_counter()
             compiled(batch)
             first = time.perf_counter() - start
-            forget_peak(device)
-            seconds = median_seconds(lambda: compiled(batch), runs, device)
+            theirs = measure(
+                "Inductor with freezing", "bf16", lambda: compiled(batch), runs, device, first=ours
+            )
     finally:
         inductor.freezing = before
-    rows.append(Row("Inductor with freezing", seconds, peak_gib(device), rows[0].seconds / seconds))
-    rows.append(Row("Inductor, first call", first, peak_gib(device), rows[0].seconds / first))
-    return rows
+    return [
+        ours,
+        theirs,
+        Row("Inductor, first call", "bf16", first, peak_gib(device), ours.seconds / first),
+    ]

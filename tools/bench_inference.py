@@ -10,16 +10,14 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models.detection import FasterRCNN, fasterrcnn_resnet50_fpn
 
 from mammodet.datasets.standardise import Recipe
 from mammodet.detection.bands import occupied_bands, whole_frame
@@ -29,24 +27,8 @@ from mammodet.detection.inference import Detector
 from mammodet.detection.model import DetectorConfig, build_detector
 from mammodet.detection.model_file import ModelHeader, read_tensors, write_model
 from mammodet.detection.quantised import has_exact_int8
-from mammodet.tools.bench_machine import forget_peak, keep_memory, median_seconds, peak_gib, stock_memory
-
-Pixels = NDArray[np.float32]
-STOCK = "torchvision as it comes, fp32"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table.
-
-    ``seconds`` is a median; ``ratio`` says how many times faster than the first row of the same table;
-    ``peak_gib`` is of the whole process, weights of both detectors included, or of the GPU.
-    """
-
-    step: str
-    seconds: float
-    peak_gib: float
-    ratio: float | None = None
+from mammodet.tools.bench_machine import Row, forget_peak, keep_memory, measure, median_seconds, peak_gib
+from mammodet.tools.bench_stock import Pixels, measure_stock, stock_prediction
 
 
 def measure_inference(
@@ -54,23 +36,21 @@ def measure_inference(
 ) -> list[Row]:
     """Measure every step from stock torchvision to ours on one image, float32 [H, W].
 
-    Stock torchvision runs with the allocator as the system sets it. ``tell`` gets each row when it is there.
+    Stock torchvision runs in a process of its own, see ``bench_stock``. ``tell`` gets each row when it is
+    there.
     """
-    stock_memory(device)
     path = write_random_model(folder, pixels)
-    rows: list[Row] = []
+    rows = [measure_stock("inference", pixels, runs, folder, device)]
+    tell(rows[0])
 
-    def add(step: str, work: Callable[[], Any]) -> None:
-        forget_peak(device)
-        seconds = median_seconds(work, runs, device)
-        rows.append(Row(step, seconds, peak_gib(device), rows[0].seconds / seconds if rows else None))
+    def add(step: str, precision: str, work: Callable[[], Any]) -> None:
+        rows.append(measure(step, precision, work, runs, device, first=rows[0]))
         tell(rows[-1])
 
-    add(STOCK, _stock(pixels, device))
     if keep_memory(device):
-        add("+ memory kept by the allocator", _stock(pixels, device))
+        add("+ memory kept by the allocator", "fp32", stock_prediction(pixels, device))
     for name, detector in _steps(path, pixels, device):
-        add(name, lambda detector=detector: detector.predict_pixels(pixels))  # type: ignore[misc]
+        add(name, detector.precision, lambda detector=detector: detector.predict_pixels(pixels))  # type: ignore[misc]
     return rows
 
 
@@ -104,7 +84,8 @@ def measure_gpu(pixels: Pixels, runs: int, folder: Path, device: torch.device) -
                 forget_peak(device)
                 seconds = median_seconds(lambda images=images: model(images), runs, device) / batch  # type: ignore[misc]
             ratio = rows[0].seconds / seconds if rows else None
-            rows.append(Row(f"plain network, {precision}, batch {batch}", seconds, peak_gib(device), ratio))
+            name = f"plain network, {precision}, batch {batch}"
+            rows.append(Row(name, precision, seconds, peak_gib(device), ratio))
     return rows
 
 
@@ -133,7 +114,7 @@ def count_tflop(height: int, width: int) -> float:
 
 def computed_share(pixels: Pixels) -> float:
     """Return the share of the frame that is left when air is left out."""
-    return sum(band.cells for band in occupied_bands(pixels)) / whole_frame(*pixels.shape)[0].cells
+    return sum(band.cells for band in occupied_bands(pixels)[0]) / whole_frame(*pixels.shape)[0].cells
 
 
 def first_result_seconds(pixels: Pixels, folder: Path, device: torch.device) -> float:
@@ -161,28 +142,6 @@ def write_random_model(folder: Path, pixels: Pixels) -> Path:
 
 def _config(mean: float, std: float) -> DetectorConfig:
     return DetectorConfig(norm="frozen", image_mean=mean, image_std=std)
-
-
-def stock_detector(pixels: Pixels) -> FasterRCNN:
-    """Return torchvision's detector with its own defaults, but for the shrinking of images."""
-    return fasterrcnn_resnet50_fpn(
-        weights=None,
-        weights_backbone=None,
-        num_classes=3,
-        min_size=min(pixels.shape),
-        max_size=max(pixels.shape),
-    )
-
-
-def _stock(pixels: Pixels, device: torch.device) -> Callable[[], Any]:
-    model = stock_detector(pixels).eval().to(device)
-    image = torch.from_numpy(pixels)[None].expand(3, -1, -1).to(device)
-
-    def predict() -> Any:
-        with torch.inference_mode():
-            return model([image])
-
-    return predict
 
 
 def _calibrated(path: Path, pixels: Pixels) -> Path:

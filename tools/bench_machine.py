@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
-import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mammodet.detection.allocator import keep_freed_memory, return_freed_memory
+from mammodet.detection.allocator import keep_freed_memory
 
 _SIDE = 2048  # of the matrices; large enough for the best rate, small enough for a second
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    ``precision`` is "fp32", "tf32", "bf16" or "int8"; ``seconds`` is a median; ``peak_gib`` is of the whole
+    process that ran the step, weights of both detectors included, or of the GPU, and None where the system
+    does not tell it; ``ratio`` says how many times faster than the first row of the same table.
+    """
+
+    step: str
+    precision: str
+    seconds: float
+    peak_gib: float | None
+    ratio: float | None = None
 
 
 def describe(device: torch.device) -> dict[str, Any]:
@@ -41,8 +58,24 @@ def matrix_rates(device: torch.device) -> dict[str, float]:
         rates[name] = _rate(lambda matrix=matrix: torch.mm(matrix, matrix), device)  # type: ignore[misc]
     if device.type == "cpu":
         stored = torch.randint(-127, 127, (_SIDE, _SIDE), dtype=torch.int8)
-        rates["int8"] = _rate(lambda: torch._int_mm(stored, stored), device)
+        with contextlib.suppress(AttributeError, RuntimeError):  # private; not every torch has it
+            rates["int8"] = _rate(lambda: torch._int_mm(stored, stored), device)
     return rates
+
+
+def measure(
+    step: str,
+    precision: str,
+    work: Callable[[], Any],
+    runs: int,
+    device: torch.device,
+    *,
+    first: Row | None = None,
+) -> Row:
+    """Return a row of a step: its median time, its peak, and its ratio to the ``first`` row of the table."""
+    forget_peak(device)
+    seconds = median_seconds(work, runs, device)
+    return Row(step, precision, seconds, peak_gib(device), None if first is None else first.seconds / seconds)
 
 
 def median_seconds(step: Callable[[], Any], runs: int, device: torch.device) -> float:
@@ -53,6 +86,8 @@ def median_seconds(step: Callable[[], Any], runs: int, device: torch.device) -> 
         step()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
+        elif device.type == "mps":
+            torch.mps.synchronize()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[1:])
 
@@ -64,19 +99,25 @@ def forget_peak(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
-    clear = Path("/proc/self/clear_refs")
-    if clear.exists():
-        clear.write_text("5")
+    with contextlib.suppress(OSError):  # not Linux, or a container that forbids it
+        Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak_gib(device: torch.device) -> float:
-    """Return the most memory in use since ``forget_peak``: of the GPU, or of this process on the CPU."""
+def peak_gib(device: torch.device) -> float | None:
+    """Return the most memory in use since ``forget_peak``: of the GPU, or of this process on the CPU.
+
+    None where the system does not tell it. Where it cannot forget a peak, it is that since the start.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
-    status = Path("/proc/self/status")
-    if status.is_file():
-        lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        return int(lines[0].split()[1]) / 2**20
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 2**20
+    try:
+        import resource  # noqa: PLC0415  # not on Windows
+    except ImportError:
+        return None
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
@@ -84,12 +125,6 @@ def peak_gib(device: torch.device) -> float:
 def keep_memory(device: torch.device) -> bool:
     """Set the allocator as ``Detector`` does; nothing on a GPU, whose memory torch keeps anyway."""
     return device.type == "cpu" and keep_freed_memory()
-
-
-def stock_memory(device: torch.device) -> None:
-    """Set the allocator as the system does."""
-    if device.type == "cpu":
-        return_freed_memory()
 
 
 def _rate(product: Callable[[], Any], device: torch.device) -> float:

@@ -20,11 +20,14 @@ from tqdm import tqdm
 from mammodet.datasets.coco import Coco, ImageRecord, counts, read_coco
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.prepared import load_standardised
+from mammodet.datasets.standardise import Recipe
 from mammodet.detection.calibration import measure_ranges
 from mammodet.detection.inference import Detector
 from mammodet.detection.model_file import fingerprint, read_tensors, write_model
-from mammodet.detection.parity import agreement
+from mammodet.detection.quantised import int8_problem
+from mammodet.evaluation.agreement import agreement
 from mammodet.evaluation.detection_metrics import coco_metrics
+from mammodet.tools.cases import allowing, reading
 from mammodet.tools.command import run, write_config
 
 _LOWEST_SCORE = 0.01  # average precision needs the whole curve
@@ -39,8 +42,11 @@ class Arguments:
         model: model.safetensors written by mammodet train-det.
         out: the calibrated model file.
         images: how many images to calibrate on, evenly spaced over the file.
-        check: COCO file with the images to compare int8 on; null takes those of coco that were not used.
+        check: COCO file with the images to compare int8 on; null takes those of coco. What int8 was
+            calibrated on is left out.
         check_images: at most so many are compared; 0 leaves the comparison out.
+        allow_for_processing: take raw FOR PROCESSING images too.
+        allow_secondary_capture: take scans of films that name no body part too.
     """
 
     coco: str
@@ -49,6 +55,8 @@ class Arguments:
     images: int = 100
     check: str | None = None
     check_images: int = 100
+    allow_for_processing: bool = False
+    allow_secondary_capture: bool = False
 
     def __post_init__(self) -> None:
         if self.images < 1:
@@ -74,23 +82,45 @@ def calibrate(arguments: Arguments) -> int:
     coco = _read(arguments.coco)
     check = coco if arguments.check is None else _read(arguments.check)
     detector = Detector.load(arguments.model, device="cpu", score_threshold=_LOWEST_SCORE)
+    if detector.header.config.norm == "group":
+        raise InputError(
+            "group normalisation cannot be folded into int8 convolutions",
+            file=arguments.model,
+            field="config.norm",
+            value="group",
+            remedy="train with --model.norm frozen, batch or sync",
+        )
+    problem = int8_problem()
+    if problem:
+        print(f"{problem}: calibrated for other machines, not compared here")
     used = _spread(coco.images, arguments.images)
-    recipe = detector.header.recipe
-    pixels = (load_standardised(coco, one, recipe).pixels for one in _progress(used, "calibrating"))
+    recipe = allowing(detector.header.recipe, arguments)
+    own = reading(coco, recipe)
+    pixels = (load_standardised(coco, one, own).pixels for one in _progress(used, "calibrating"))
     ranges = measure_ranges(detector, pixels)
     record = {"ranges": ranges, "images": len(used), "fingerprint": fingerprint(coco)}
     header = replace(detector.header, calibration=record)
     write_model(Path(arguments.out), read_tensors(Path(arguments.model)), header)
     write_config(arguments, Path(arguments.out).with_suffix(".yaml"))
     print(f"calibrated on {len(used)} images: {arguments.out}")
-    seen = {one["id"] for one in used} if arguments.check is None else set()
-    others = [one for one in check.images if one["id"] not in seen]
-    chosen = _spread(others, arguments.check_images)
-    if chosen:
-        _compare(detector, arguments.out, check.subset({one["id"] for one in chosen}, check.path))
-    elif arguments.check_images:
-        print("no image is left to compare int8 on: give --check, or fewer --images")
+    if arguments.check_images and not problem:
+        seen = {mark for one in used for mark in _marks(coco, one)}
+        others = [one for one in check.images if not _marks(check, one) & seen]
+        if arguments.check is not None and len(others) < len(check.images):
+            print(f"{len(check.images) - len(others)} images of {check.path} left out: calibrated on them")
+        chosen = _spread(others, arguments.check_images)
+        if chosen:
+            images = check.subset({one["id"] for one in chosen}, check.path)
+            _compare(detector, arguments.out, images, reading(check, recipe))
+        else:
+            print("no image is left to compare int8 on: give --check with other images, or fewer --images")
     return 0
+
+
+def _marks(coco: Coco, image: ImageRecord) -> set[str]:
+    """Return what tells an image from others, in whichever COCO file: where it lies, and its DICOM UID."""
+    uid = image.get("sop_instance_uid")
+    return {str(coco.image_path(image).resolve()), *([uid] if uid else [])}
 
 
 def _read(path: str) -> Coco:
@@ -107,12 +137,12 @@ def _spread(images: Sequence[ImageRecord], limit: int) -> list[ImageRecord]:
     return [images[number * len(images) // limit] for number in range(limit)]
 
 
-def _compare(detector: Detector, path: str, coco: Coco) -> None:
+def _compare(detector: Detector, path: str, coco: Coco, recipe: Recipe) -> None:
     quantised = Detector.load(path, device="cpu", precision="int8", score_threshold=_LOWEST_SCORE)
     before: list[dict[str, Any]] = []
     after: list[dict[str, Any]] = []
     for image in _progress(coco.images, "comparing"):
-        prepared = load_standardised(coco, image, detector.header.recipe)
+        prepared = load_standardised(coco, image, recipe)
         before += detector.predict_standardised(prepared, image["id"])
         after += quantised.predict_standardised(prepared, image["id"])
     print(f"int8 beside {detector.precision} on {len(coco.images)} other images")

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from mammodet.datasets.coco import AnnotationRecord, ImageRecord, read_coco
+from mammodet.datasets.coco import AnnotationRecord, Coco, ImageRecord, read_coco
 from mammodet.datasets.discover import search
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.mammogram import IdentifyBy, Mammogram, read_mammogram
@@ -46,6 +47,31 @@ def allowing(recipe: Recipe, arguments: Any) -> Recipe:
     return replace(recipe, **given)
 
 
+def reading(coco: Coco, recipe: Recipe) -> Recipe:
+    """Return the recipe that the images of a COCO file are read with.
+
+    Whether raw images and scans are taken was decided, for prepared images, when they were prepared.
+    """
+    own = prepared_recipe(coco)
+    return recipe if own is None else replace(recipe, **{name: getattr(own, name) for name in PERMISSIONS})
+
+
+def rejection(error: Exception, path: Path) -> str:
+    """Return the reason, in one line, why the file ``path`` was not done; no file ends a batch of thousands.
+
+    Raises an OSError again that is of another file than ``path``: the disk is full, or OUT cannot be written.
+    """
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError):
+        if error.filename is not None and Path(error.filename) != path:
+            raise error
+        return f"{path}: {error.strerror or error}"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return f"out of memory: {str(error).splitlines()[0] if str(error) else 'no detail'}"
+    return f"unexpected {type(error).__name__}: {error}; please report this file"
+
+
 def find_cases(paths: Sequence[str], recipe: Recipe) -> tuple[list[Case], list[dict[str, str]]]:
     """Return the images of ``paths``, and as rows of ``file`` and ``reason`` what is none in the folders.
 
@@ -66,10 +92,7 @@ def find_cases(paths: Sequence[str], recipe: Recipe) -> tuple[list[Case], list[d
     coco = read_coco(paths[0])
     if not coco.images:
         raise InputError("has no images", file=paths[0], remedy="give a COCO file with images")
-    own = prepared_recipe(coco)
-    if own is not None:
-        # Whether raw images and scans are taken was decided when they were prepared.
-        require_recipe(coco, replace(recipe, **{name: getattr(own, name) for name in PERMISSIONS}))
+    require_recipe(coco, reading(coco, recipe))
     return [
         Case(
             image["id"],

@@ -20,7 +20,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from tqdm import tqdm
 
 from mammodet.datasets.atomic import write_json
@@ -29,7 +28,7 @@ from mammodet.datasets.errors import InputError
 from mammodet.datasets.ledger import Ledger, file_key
 from mammodet.detection.activation_maps import Method
 from mammodet.detection.inference import Detector
-from mammodet.tools.cases import Case, allowing, find_cases, read_case
+from mammodet.tools.cases import Case, allowing, find_cases, read_case, rejection
 from mammodet.tools.command import BAD_INPUT, run, write_config
 from mammodet.tools.explain_image import COLUMNS, FOLDERS, Explainer, image_row, summary
 from mammodet.tools.score_tables import write_csv
@@ -151,16 +150,8 @@ def _explain(explainer: Explainer, case: Case) -> dict[str, Any]:
     try:
         opened = read_case(case, explainer.recipe)
         return explainer.explain(case, opened.pixels, opened.standardised)
-    except InputError as error:
-        return {"rejected": str(error)}
-    except OSError as error:
-        if error.filename is not None and Path(error.filename) != case.path:
-            raise  # the disk is full, or OUT cannot be written
-        return {"rejected": f"{case.path}: {error.strerror or error}"}
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        return {"rejected": f"out of memory: {str(error).splitlines()[0] if str(error) else 'no detail'}"}
-    except Exception as error:  # one file must not end a batch
-        return {"rejected": f"unexpected {type(error).__name__}: {error}; please report this file"}
+    except Exception as error:
+        return {"rejected": rejection(error, case.path)}
 
 
 def _fingerprint(arguments: Arguments) -> str:

@@ -1,13 +1,17 @@
 """Fused convolutions on bands: the numbers of the plain modules, without what is air."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
 from torchvision.ops.misc import FrozenBatchNorm2d
 
-from mammodet.detection import banded
-from mammodet.detection.banded import BandedMap, FusedConvolution, Quantisation, folded
+from mammodet.detection import fused_convolution
+from mammodet.detection.banded import BandedMap, Quantisation
 from mammodet.detection.bands import Band
+from mammodet.detection.fused_convolution import FusedConvolution, folded
 
 CPU = torch.device("cpu")
 
@@ -22,9 +26,9 @@ def _norm(kind, channels, generator):
 
 @pytest.fixture(params=[True, False], ids=["onednn", "plain"])
 def fused_operations(request, monkeypatch):
-    if request.param and not banded.has_fused_convolutions():
+    if request.param and not fused_convolution.can_fuse(torch.float32):
         pytest.skip("this build of torch has no oneDNN")
-    monkeypatch.setattr(banded, "has_fused_convolutions", lambda: request.param)
+    monkeypatch.setattr(fused_convolution, "can_fuse", lambda dtype: request.param)
 
 
 @pytest.mark.parametrize("kind", [nn.BatchNorm2d, FrozenBatchNorm2d])
@@ -46,6 +50,40 @@ def test_convolution_normalisation_sum_and_relu_are_those_of_the_modules(
             expected = (plain + add).relu()
             add = add.contiguous(memory_format=torch.channels_last)
             torch.testing.assert_close(fused(x, size // 2, add), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_convolution_keeps_three_copies_of_its_kernel_whatever_sizes_it_sees():
+    if not fused_convolution.can_fuse(torch.float32):
+        pytest.skip("this build of torch has no oneDNN")
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(16, 24, 3, padding=1)
+    fused = FusedConvolution(folded(convolution), relu=False, dtype=torch.float32, device=CPU)
+    with torch.inference_mode():
+        for side in (1, 2, 3, 5, 8, 12, 17, 23, 32, 46, 64, 90, 5):
+            x = torch.randn(1, 16, side, side).contiguous(memory_format=torch.channels_last)
+            torch.testing.assert_close(fused(x, 1), convolution(x), atol=1e-5, rtol=1e-5)
+            held = [one for one in [*fused._packed.values(), fused._kernel] if one is not None]
+            assert len(held) <= 3
+
+
+@pytest.mark.parametrize(
+    "name", ["_convolution_pointwise", "_convolution_pointwise_", "_reorder_convolution_weight"]
+)
+def test_a_torch_without_a_private_operation_runs_plainly(name):
+    code = (
+        "import sys, torch\n"
+        "from mammodet.detection.fused_convolution import FusedConvolution, can_fuse\n"
+        "def gone(*_, **__): raise AttributeError('no such operation')\n"
+        "class Gone: default = binary = __call__ = staticmethod(gone)\n"
+        "setattr(torch.ops.mkldnn, sys.argv[1], Gone())\n"
+        "assert not can_fuse(torch.float32)\n"
+        "weights = torch.ones(4, 3, 3, 3), torch.zeros(4)\n"
+        "convolution = FusedConvolution(weights, relu=True, dtype=torch.float32, device=torch.device('cpu'))\n"
+        "x = torch.ones(1, 3, 8, 8)\n"
+        "assert convolution(x, 1)[0, 0, 4, 4] == 27\n"
+        "assert convolution(x, 1, torch.ones(1, 4, 8, 8))[0, 0, 4, 4] == 28\n"
+    )
+    subprocess.run([sys.executable, "-c", code, name], check=True)
 
 
 BANDS = (Band(0, 1, 1, 3), Band(1, 2, 0, 4), Band(3, 4, 2, 4))  # a gap, and edges inside and at the border

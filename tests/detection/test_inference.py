@@ -11,7 +11,7 @@ from mammodet.datasets.standardise import Recipe
 from mammodet.detection.inference import Detector, results_of
 from mammodet.detection.model import build_detector
 from mammodet.detection.model_file import ModelHeader, write_model
-from mammodet.detection.precision import choose_device, choose_precision
+from mammodet.detection.precision import choose_device, choose_precision, use_full_float32
 
 
 def test_results_go_back_through_crop_flip_and_scale():
@@ -76,6 +76,31 @@ def test_auto_takes_bf16_only_where_it_is_faster(monkeypatch):
     assert choose_precision("auto", torch.device("cpu")) == "bf16"
     seconds[torch.bfloat16] = 3.0
     assert choose_precision("auto", torch.device("cpu")) == "fp32"
+
+
+def test_fp32_is_not_tf32_on_cuda():
+    flags = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [one.allow_tf32 for one in flags]
+    try:
+        for one in flags:
+            one.allow_tf32 = True
+        use_full_float32(torch.device("cpu"))
+        assert all(one.allow_tf32 for one in flags)
+        use_full_float32(torch.device("cuda"))
+        assert not any(one.allow_tf32 for one in flags)
+    finally:
+        for one, value in zip(flags, before, strict=True):
+            one.allow_tf32 = value
+
+
+@pytest.mark.parametrize("compile", [True, False])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_pixels_that_are_no_numbers_are_refused(model_path, compile, value):
+    detector = Detector.load(model_path, device="cpu", precision="fp32", compile=compile)
+    pixels = np.zeros((64, 64), np.float32)
+    pixels[3, 60] = value
+    with pytest.raises(InputError, match=r"not finite.*1 of 4096"):
+        detector.predict_pixels(pixels)
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "meta"])

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from mammodet.datasets.errors import InputError
-from mammodet.detection.banded import BandedMap, folded
+from mammodet.detection.banded import BandedMap
 from mammodet.detection.bands import Band
 from mammodet.detection.calibration import measure_ranges
+from mammodet.detection.fused_convolution import folded
 from mammodet.detection.inference import Detector
 from mammodet.detection.model_file import read_header, read_tensors, write_model
 from mammodet.detection.quantised import QuantisedConvolution, quantisation_of
@@ -152,7 +153,7 @@ def test_int8_needs_a_calibration_and_has_no_plain_mode(model_path, options, mes
 def test_a_calibration_of_another_architecture_is_named(model_path):
     header = replace(read_header(model_path), calibration={"ranges": {"stem": (0.0, 1.0)}})
     write_model(model_path, read_tensors(model_path), header)
-    with pytest.raises(InputError, match=r"calibration\.ranges.*layer1\.0\.conv1"):
+    with pytest.raises(InputError, match=r"model\.safetensors.*calibration\.ranges.*layer1\.0\.conv1"):
         Detector.load(model_path, device="cpu", precision="int8")
 
 
@@ -164,6 +165,9 @@ def test_a_calibration_of_another_architecture_is_named(model_path):
         ([0.0, float("nan")], r"calibration\.ranges\.stem.*nan"),
         ([float("-inf"), 1.0], r"calibration\.ranges\.stem.*inf"),
         ([2.0, 1.0], r"calibration\.ranges\.stem"),
+        ([0.0, 1e300], r"calibration\.ranges\.stem.*1e\+300"),
+        ([-1e300, 1e300], r"calibration\.ranges\.stem"),
+        ([-3e38, 3e38], r"calibration\.ranges\.stem"),
     ],
 )
 def test_a_damaged_calibration_is_named(model_path, limits, message):
@@ -177,16 +181,37 @@ def test_calibration_needs_images_and_finite_outputs(model_path):
     detector = Detector.load(model_path, device="cpu", precision="bf16")
     with pytest.raises(InputError, match="no image"):
         measure_ranges(detector, [])
+    with pytest.raises(InputError, match="pixels are not finite"):
+        measure_ranges(detector, [np.full((64, 64), np.nan, np.float32)])
     with torch.no_grad():
         detector.model.backbone.body.layer1[0].conv1.weight.fill_(float("nan"))
     with pytest.raises(InputError, match="not finite"):
         measure_ranges(detector, [_breast()])
 
 
+def test_calibration_runs_the_network_alone(model_path, monkeypatch):
+    detector = Detector.load(model_path, device="cpu", precision="bf16")
+    monkeypatch.setattr("mammodet.detection.fused_heads.FusedHeads.__call__", None)
+    assert "scores" in measure_ranges(detector, [_breast()])
+
+
+@pytest.mark.parametrize("name", ["qconv2d_pointwise", "qconv_prepack"])
+def test_a_torch_without_a_private_operation_has_no_int8(name):
+    code = (
+        "import sys, torch\n"
+        "from mammodet.detection.quantised import has_exact_int8, int8_problem\n"
+        "def gone(*_, **__): raise AttributeError('no such operation')\n"
+        "class Gone: default = binary = __call__ = staticmethod(gone)\n"
+        "setattr(torch.ops.onednn, sys.argv[1], Gone())\n"
+        "assert not has_exact_int8() and 'VNNI' in int8_problem()\n"
+    )
+    subprocess.run([sys.executable, "-c", code, name], check=True)
+
+
 def test_a_processor_without_bf16_and_vnni_runs_bf16_plainly_and_refuses_int8():
     code = (
         "import torch\n"
-        "from mammodet.detection.banded import FusedConvolution\n"
+        "from mammodet.detection.fused_convolution import FusedConvolution\n"
         "from mammodet.detection.quantised import has_exact_int8\n"
         "weights = torch.ones(4, 3, 3, 3), torch.zeros(4)\n"
         "convolution = FusedConvolution(weights, relu=True, dtype=torch.bfloat16, device=torch.device('cpu'))\n"

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import from_numpy
-from torchvision.ops import box_iou
 
 from mammodet.datasets.coco import to_xyxy
+from mammodet.evaluation.matching import iou_matrix
 
 Result = Mapping[str, Any]
 
@@ -79,8 +78,7 @@ def _differences(own: Sequence[Result], other: Sequence[Result], iou: float) -> 
     """Return for each own box the smallest difference in score to one that overlaps enough; inf without."""
     if not other:
         return np.full(len(own), np.inf)
-    first, second = (from_numpy(to_xyxy([one["bbox"] for one in boxes])) for boxes in (own, other))
-    overlaps = box_iou(first, second).numpy() > iou
+    overlaps = iou_matrix(*(to_xyxy([one["bbox"] for one in boxes]) for boxes in (own, other))) > iou
     scores = [np.array([one["score"] for one in boxes]) for boxes in (own, other)]
     differences = np.abs(scores[0][:, None] - scores[1][None, :])
     return np.asarray(np.where(overlaps, differences, np.inf).min(axis=1))
