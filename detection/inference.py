@@ -23,7 +23,7 @@ from mammodet.detection.fused_detector import FusedDetector
 from mammodet.detection.fused_network import FusedNetwork
 from mammodet.detection.model import build_detector, move, set_thresholds
 from mammodet.detection.model_file import ModelHeader, read_header, read_tensors
-from mammodet.detection.precision import choose_device, choose_precision
+from mammodet.detection.precision import choose_device, choose_precision, use_full_float32
 from mammodet.detection.quantised import QuantisedNetwork, require_int8
 
 
@@ -64,7 +64,8 @@ class Detector:
         Parameters
         ----------
         precision:
-            "fp32", "bf16", "int8" (of a calibrated model, on a CPU) or "auto", see ``choose_precision``.
+            "fp32", "bf16", "int8" (of a calibrated model, on a CPU) or "auto", see ``choose_precision``. On
+            CUDA "fp32" turns TF32 off in the whole process, see ``use_full_float32``.
         compile:
             Prepare the network for inference: normalisations folded, sums and ReLU inside the convolutions,
             one grey channel in, regions pooled in place. On a CPU this also tells the allocator of the whole
@@ -94,12 +95,15 @@ class Detector:
         chosen = choose_precision(precision, where)
         if chosen == "int8":
             require_int8(header.calibration, path, where, compile)
+        if chosen == "fp32":
+            use_full_float32(where)
         model = move(model.eval(), where)
-        if not compile or where.type == "mps":  # not tried there
+        # Not tried on MPS; group normalisation cannot be folded into a convolution.
+        if not compile or where.type == "mps" or header.config.norm == "group":
             return cls(model, header, where, chosen)
         if where.type == "cpu":
             keep_freed_memory()
-        network = _network(model, header, chosen, where)
+        network = _network(model, header, chosen, where, path)
         return cls(model, header, where, chosen, FusedDetector(model, network, skip_air=skip_air))
 
     def predict(self, mammogram: Mammogram, image_id: int) -> list[dict[str, Any]]:
@@ -114,8 +118,11 @@ class Detector:
         return results_of(image_id, self.predict_pixels(prepared.pixels), prepared.geometry)
 
     def predict_pixels(self, pixels: NDArray[np.float32]) -> dict[str, Tensor]:
-        """Run the network on standardised pixels [h, w]; ``boxes``, ``labels``, ``scores`` in that frame."""
-        pixels = np.ascontiguousarray(pixels)
+        """Run the network on standardised pixels [h, w]; ``boxes``, ``labels``, ``scores`` in that frame.
+
+        Raises InputError when a pixel is not finite.
+        """
+        pixels = require_finite(np.ascontiguousarray(pixels))
         if self.fused is not None:
             return self.fused(pixels)
         image = torch.from_numpy(pixels)[None].to(self.device)
@@ -127,7 +134,21 @@ class Detector:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
 
-def _network(model: FasterRCNN, header: ModelHeader, precision: str, device: torch.device) -> FusedNetwork:
+def require_finite(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return pixels as they are; InputError when some are not finite, since boxes would mean nothing."""
+    if not np.isfinite(pixels.sum()):
+        count = pixels.size - int(np.isfinite(pixels).sum())
+        raise InputError("pixels are not finite", field="pixels", value=f"{count} of {pixels.size}")
+    return pixels
+
+
+def _network(
+    model: FasterRCNN,
+    header: ModelHeader,
+    precision: str,
+    device: torch.device,
+    path: str | os.PathLike[str],
+) -> FusedNetwork:
     if precision != "int8":
         return FusedNetwork(model, torch.bfloat16 if precision == "bf16" else torch.float32, device)
     try:
@@ -135,6 +156,7 @@ def _network(model: FasterRCNN, header: ModelHeader, precision: str, device: tor
     except KeyError as error:
         raise InputError(
             "its calibration does not name a convolution of its own architecture",
+            file=path,
             field="calibration.ranges",
             value=error.args[0],
             remedy="run mammodet calibrate again",

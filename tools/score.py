@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -30,9 +29,12 @@ from mammodet.datasets.drawing import draw_boxes, write_png
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.ledger import Ledger, file_key
 from mammodet.datasets.mammogram import Mammogram
+from mammodet.detection.composed import ComposedDetector
+from mammodet.detection.flips import Flips
 from mammodet.detection.inference import Detector
+from mammodet.detection.tiling import Tiles
 from mammodet.evaluation.fusion import Fusion, breast_name, fuse, suppress_benign
-from mammodet.tools.cases import Case, allowing, find_cases, read_case
+from mammodet.tools.cases import Case, allowing, find_cases, read_case, rejection
 from mammodet.tools.command import BAD_INPUT, run, write_config
 from mammodet.tools.score_tables import BREAST_COLUMNS, IMAGE_COLUMNS, breast_rows, image_rows, write_csv
 
@@ -58,6 +60,10 @@ class Arguments:
         device: cpu, cuda, mps, or auto.
         compile: prepare the network for speed; --no-compile runs torchvision's modules as they are.
         skip_air: do not compute what is nothing but air.
+        tiles: SIZE,OVERLAP in pixels, such as 1024,256: look at images in tiles, for want of memory; null
+            looks at whole images.
+        flips: look at mirror images too and fuse what is found; horizontal takes twice as long, all four
+            times.
     """
 
     paths: list[str]
@@ -73,8 +79,12 @@ class Arguments:
     device: str = "auto"
     compile: bool = True
     skip_air: bool = True
+    tiles: str | None = None
+    flips: Flips = "none"
 
     def __post_init__(self) -> None:
+        if self.tiles is not None:
+            Tiles.parse(self.tiles)
         for name in ("score_threshold", "min_score"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
@@ -94,14 +104,8 @@ class Scorer:
         try:
             opened = read_case(case, self.detector.header.recipe, self.arguments.id)
             results = self.detector.predict_standardised(opened.standardised, case.image_id)
-        except InputError as error:
-            return {"rejected": str(error)}
-        except OSError as error:
-            return {"rejected": f"{case.path}: {error.strerror or error}"}
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            return {"rejected": f"out of memory: {str(error).splitlines()[0] if str(error) else 'no detail'}"}
-        except Exception as error:  # one file must not end a batch of thousands
-            return {"rejected": f"unexpected {type(error).__name__}: {error}; please report this file"}
+        except Exception as error:
+            return {"rejected": rejection(error, case.path)}
         self._draw(case, opened.pixels, results)
         record = case.record or _record(case, opened.mammogram)
         return {"image": record, "results": results, "notes": list(opened.standardised.notes)}
@@ -128,6 +132,8 @@ def score(arguments: Arguments) -> int:
         skip_air=arguments.skip_air,
         score_threshold=arguments.min_score,
     )
+    tiles = None if arguments.tiles is None else Tiles.parse(arguments.tiles)
+    detector = ComposedDetector(detector, tiles, arguments.flips)
     detector.header = replace(detector.header, recipe=allowing(detector.header.recipe, arguments))
     threshold = arguments.score_threshold
     if threshold is None:

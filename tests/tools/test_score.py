@@ -178,6 +178,33 @@ def test_the_plain_network_gives_the_results_of_the_prepared_one(
     np.testing.assert_allclose(found["fast"], found["plain"], atol=0.05, rtol=1e-3)
 
 
+def test_images_are_scored_in_tiles_and_in_mirror_images(phantom: Path, trained: Path, tmp_path: Path):
+    words = [phantom / "images", "--model", trained / "model.safetensors", "--min-score", 0]
+    found = {}
+    for name, more in {
+        "whole": [],
+        "one-tile": ["--tiles", "320,64"],  # larger than any image: changes nothing
+        "tiles": ["--tiles", "128,64"],
+        "flips": ["--flips", "horizontal"],
+    }.items():
+        out = tmp_path / name
+        assert _score(*words, *more, "--overlays", "none", "--out", out) == 0
+        found[name] = read_results(out / "predictions.json", read_coco(out / "images.json"))
+    assert found["one-tile"] == found["whole"]
+    assert found["tiles"] != found["whole"] and found["flips"] != found["whole"]
+    assert {one["image_id"] for one in found["tiles"]} == {one["image_id"] for one in found["flips"]}
+    again = tmp_path / "tiles" / "config.yaml"
+    assert "tiles: 128,64" in again.read_text()
+
+
+@pytest.mark.parametrize("value", ["1024", "1000,256", "256,256", "many"])
+def test_tiles_that_cannot_be_are_one_line(value, phantom: Path, trained: Path, tmp_path: Path, capsys):
+    words = [phantom / "images", "--model", trained / "model.safetensors", "--out", tmp_path / "out"]
+    assert _score(*words, "--tiles", value) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "tiles" in error and value in error
+
+
 def test_a_device_that_is_not_there_is_one_line(phantom: Path, trained: Path, tmp_path: Path, capsys):
     words = ["score", phantom / "images", "--model", trained / "model.safetensors", "--out", tmp_path / "out"]
     assert cli.main([*map(str, words), "--device", "gpu"]) == 2
