@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -11,17 +13,23 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from torchvision.ops.misc import FrozenBatchNorm2d
+from torchvision.ops.poolers import initLevelMapper
 
-from mammodet.datasets.coco import CATEGORY_NAMES
 from mammodet.datasets.errors import InputError
+from mammodet.detection.frozen_norm import FrozenNorm
+from mammodet.detection.losses import CLASSES, LossConfig, weigh_losses
+from mammodet.detection.roi_heads import LesionRoIHeads
+from mammodet.detection.targets import check_targets
 
 BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101")
+NORMS = ("auto", "frozen", "batch", "group", "sync")
 PYRAMID_LEVELS = 5  # four ResNet stages and one max-pooled level on top
-NORM_LAYERS: dict[str, type[nn.Module]] = {"frozen": FrozenBatchNorm2d, "batch": nn.BatchNorm2d}
+GROUPS = 32  # of group normalisation, as in Wu and He 2018
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,8 @@ class DetectorConfig:
     Args:
         backbone: ResNet under the feature pyramid.
         norm: normalisation of the backbone; "frozen" keeps the statistics of the loaded weights, "batch"
-            learns them, "auto" takes "frozen" with pretrained weights and "batch" without.
+            learns them, "sync" learns them over the batches of all GPUs, "group" needs none (32 groups of
+            channels of one image), "auto" takes "frozen" with pretrained weights and "batch" without.
         frozen_eps: added to the variance by frozen normalisation; null means 0 with torchvision's COCO
             weights, which were trained so, and 1e-5 otherwise.
         trainable_layers: how many ResNet stages are trained, counted from the last (0 to 5); null means 3
@@ -51,7 +60,7 @@ class DetectorConfig:
     """
 
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
-    norm: Literal["auto", "frozen", "batch"] = "auto"
+    norm: Literal["auto", "frozen", "batch", "group", "sync"] = "auto"
     frozen_eps: float | None = None
     trainable_layers: int | None = None
     fpn_channels: int = 256
@@ -66,7 +75,7 @@ class DetectorConfig:
     image_std: float | None = None
 
     def __post_init__(self) -> None:
-        for name, choices in (("backbone", BACKBONES), ("norm", ("auto", *NORM_LAYERS))):
+        for name, choices in (("backbone", BACKBONES), ("norm", NORMS)):
             if getattr(self, name) not in choices:
                 remedy = f"choose one of {', '.join(choices)}"
                 raise InputError(
@@ -102,6 +111,15 @@ class FullResolutionTransform(GeneralizedRCNNTransform):
     def __init__(self, mean: float, std: float) -> None:
         super().__init__(min_size=0, max_size=0, image_mean=[mean], image_std=[std])
 
+    def forward(
+        self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None
+    ) -> tuple[ImageList, list[dict[str, Tensor]] | None]:
+        """Check the targets, whose keys all go on as they are, and batch the images."""
+        if targets is not None:
+            check_targets(targets, CLASSES)
+        batch: tuple[ImageList, list[dict[str, Tensor]] | None] = super().forward(images, targets)
+        return batch
+
     def resize(
         self, image: Tensor, target: dict[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor] | None]:
@@ -115,21 +133,25 @@ class FullResolutionTransform(GeneralizedRCNNTransform):
         return super().normalize(image).expand(3, -1, -1)
 
 
-def build_detector(config: DetectorConfig) -> FasterRCNN:
+def build_detector(config: DetectorConfig, loss: LossConfig | None = None) -> FasterRCNN:
     """Build the detector with random weights.
 
     Parameters
     ----------
     config:
         With ``norm``, ``image_mean`` and ``image_std`` resolved (neither "auto" nor None).
+    loss:
+        What it is trained on; None means torchvision's losses. It is no part of the model file.
 
     Returns
     -------
     FasterRCNN
         Takes a list of float32 ``[1, H, W]`` in 0 to 1. In training, with targets (``boxes`` float32 ``[N,
-        4]`` as ``[x1, y1, x2, y2]``, ``labels`` int64 ``[N]``, 1 benign, 2 malignant), it returns its losses;
+        4]`` as ``[x1, y1, x2, y2]``, ``labels`` int64 ``[N]``, 1 benign, 2 malignant; optionally
+        ``hard_negatives``, see ``LesionRoIHeads``, and ``image_id`` for errors), it returns its losses;
         otherwise per image ``boxes``, ``labels`` and ``scores``, in the frame of the tensor given. Parameter
-        names are those of torchvision's ``fasterrcnn_resnet50_fpn``, so that its weights fit.
+        names are those of torchvision's ``fasterrcnn_resnet50_fpn``, so that its weights fit. Targets are
+        checked by ``check_targets``.
     """
     if config.norm == "auto" or config.image_mean is None or config.image_std is None:
         raise ValueError("norm, image_mean and image_std must be resolved before the detector is built")
@@ -139,7 +161,7 @@ def build_detector(config: DetectorConfig) -> FasterRCNN:
         warnings.simplefilter("ignore", UserWarning)
         model = FasterRCNN(
             _backbone(config),
-            num_classes=len(CATEGORY_NAMES) + 1,
+            num_classes=CLASSES,
             rpn_anchor_generator=AnchorGenerator(tuple((size,) for size in config.anchor_sizes), ratios),
             rpn_pre_nms_top_n_train=config.rpn_proposals * 2,
             rpn_post_nms_top_n_train=config.rpn_proposals * 2,
@@ -151,12 +173,23 @@ def build_detector(config: DetectorConfig) -> FasterRCNN:
             box_detections_per_img=config.max_detections,
         )
     model.transform = FullResolutionTransform(config.image_mean, config.image_std)
+    loss = loss or LossConfig()
+    model.roi_heads = LesionRoIHeads.replacing(model.roi_heads, loss)
+    model.register_forward_hook(partial(_weigh, loss))
+    pool = model.roi_heads.box_roi_pool
+    # torchvision would take the scales from the first image that it sees, wrongly below some 68 px.
+    pool.scales, pool.map_levels = [1 / 4, 1 / 8, 1 / 16, 1 / 32], initLevelMapper(2, 5)
     for outputs in (model.rpn.head, model.roi_heads.box_predictor):
         outputs.register_forward_hook(_in_float32)
     for module in model.modules():
         if isinstance(module, FrozenBatchNorm2d) and config.frozen_eps is not None:
             module.eps = config.frozen_eps
     return model
+
+
+def _weigh(loss: LossConfig, module: nn.Module, inputs: Any, outputs: Any) -> Any:
+    """Return the losses weighted; detections as they are."""
+    return weigh_losses(outputs, loss) if isinstance(outputs, dict) else outputs
 
 
 def _in_float32(module: nn.Module, inputs: Any, outputs: Any) -> Any:
@@ -170,9 +203,16 @@ def _in_float32(module: nn.Module, inputs: Any, outputs: Any) -> Any:
     )
 
 
+def _norm_layer(norm: str) -> Callable[[int], nn.Module]:
+    """Return what builds a normalisation of channels; "sync" becomes synchronous when training starts."""
+    if norm == "group":
+        return partial(nn.GroupNorm, GROUPS)
+    return FrozenNorm if norm == "frozen" else nn.BatchNorm2d
+
+
 def _backbone(config: DetectorConfig) -> BackboneWithFPN:
     build = getattr(torchvision.models, config.backbone)
-    resnet = build(weights=None, norm_layer=NORM_LAYERS[config.norm])
+    resnet = build(weights=None, norm_layer=_norm_layer(config.norm))
     layers = 5 if config.trainable_layers is None else config.trainable_layers
     trained = ("layer4", "layer3", "layer2", "layer1", "conv1")[:layers] + (("bn1",) if layers == 5 else ())
     for name, parameter in resnet.named_parameters():
