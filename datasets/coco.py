@@ -149,7 +149,33 @@ def _remedy(content: Any, path: Path, count: int) -> str:
         return "give a ground truth file (a JSON list is a results file)"
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
         return "give a COCO detection file, as mammodet convert writes it"
+    if corners := _boxes_given_as_corners(content):
+        return corners
     return "correct it in the file" if count == 1 else f"mammodet check {path} lists them all"
+
+
+def _boxes_given_as_corners(content: Mapping[str, Any]) -> str | None:
+    """Recognise ``[x1, y1, x2, y2]`` in place of ``[x, y, width, height]``, the commonest slip of all.
+
+    Some such boxes lie inside their image all the same; when a fifth of all lie outside, and every one of
+    them would be a box of its image by its corners, it is no slip of a few.
+    """
+    try:
+        sizes = {one["id"]: (one["width"], one["height"]) for one in content["images"]}
+        boxes = [(*one["bbox"], *sizes[one["image_id"]]) for one in content["annotations"]]
+        corners = np.array(boxes, dtype=np.float64).reshape(-1, 6)
+    except (TypeError, ValueError, KeyError, OverflowError):
+        return None  # has other faults
+    x1, y1, x2, y2, width, height = corners.T
+    leaves = (x1 + x2 > width) | (y1 + y2 > height)
+    fits = (x1 < x2) & (x2 <= width) & (y1 < y2) & (y2 <= height)
+    outside, fitting, total = int(leaves.sum()), int((leaves & fits).sum()), len(corners)
+    if not outside or outside < 0.2 * total or fitting < outside:
+        return None
+    return (
+        f"{outside} of {total} boxes lie outside their image and would fit as corners [x1, y1, x2, y2]; "
+        "write [x, y, width, height]"
+    )
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

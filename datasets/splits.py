@@ -72,6 +72,32 @@ def folds_by_patient(coco: Coco, folds: int, seed: int) -> list[Split]:
     return [{"train": everything - held_out, "val": held_out} for held_out in parts]
 
 
+def cross_validation_by_patient(coco: Coco, folds: int, val_share: float, seed: int) -> list[Split]:
+    """Return one ``{"train": ids, "val": ids, "test": ids}`` for each of ``folds`` folds, split by patient.
+
+    ``test`` is what ``folds_by_patient`` holds out; ``split_by_patient`` divides the other patients.
+
+    Parameters
+    ----------
+    val_share:
+        Fraction of the patients outside ``test`` that goes to ``val``, from 0 to below 1. 0 gives no ``val``.
+    """
+    if not 0 <= val_share < 1:
+        raise InputError("must be from 0 to below 1", field="val_share", value=val_share)
+    parts: list[Split] = []
+    for fold in folds_by_patient(coco, folds, seed):
+        others = {"train": fold["train"]}
+        if val_share:
+            rest = coco.subset(fold["train"], coco.path)
+            if len(group_by_patient(rest)) < 2:
+                problem = "a fold leaves one patient for training and validation together"
+                remedy = "ask for more folds, or for val_share 0"
+                raise InputError(problem, file=coco.path, field="patients", remedy=remedy)
+            others = split_by_patient(rest, {"train": 1 - val_share, "val": val_share}, seed)
+        parts.append({**others, "test": fold["val"]})
+    return parts
+
+
 def _folds(strata: Sequence[Stratum], folds: int, seed: int) -> list[list[int]]:
     """Return the places of the patients in every fold, by as much of their strata as there are patients for.
 
@@ -222,7 +248,8 @@ def _part_sizes(coco: Coco, fractions: Mapping[str, float], patients: int) -> di
     for name in by_remainder[: patients - sum(sizes.values())]:
         sizes[name] += 1
     for name in (name for name in sizes if not sizes[name]):
-        sizes[max(sizes, key=lambda one: sizes[one])] -= 1
+        # From whoever is furthest above its quota, of those who can spare one.
+        sizes[max((one for one in sizes if sizes[one] > 1), key=lambda one: sizes[one] - quotas[one])] -= 1
         sizes[name] = 1
     return sizes
 

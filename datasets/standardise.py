@@ -22,7 +22,7 @@ from mammodet.datasets.geometry import Geometry
 if TYPE_CHECKING:
     from mammodet.datasets.mammogram import Mammogram
 
-__all__ = ["Recipe", "Standardised", "breast_bbox", "standardise"]
+__all__ = ["Recipe", "Standardised", "breast_bbox", "resample", "standardise"]
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "invert": ("auto", "header", "always", "never"),
@@ -53,6 +53,9 @@ class Recipe:
         Pixels that the header calls padding do not count and become 0.
     spacing_mm:
         Resample to square pixels of this size; null (None) keeps the full resolution and resizes nothing.
+    resize_px:
+        Shrink or enlarge to this shorter side, but to no longer side than the second number: [800, 1333] is
+        what torchvision's detectors do by themselves, in which calcifications vanish. null (None) does not.
     assumed_spacing_mm:
         Pixel size of files that do not tell theirs, such as 0.2 for mini-MIAS.
     orient_left:
@@ -71,6 +74,7 @@ class Recipe:
     invert: Literal["auto", "header", "always", "never"] = "auto"
     intensity: Literal["range", "percentile", "full"] = "range"
     spacing_mm: float | None = None
+    resize_px: tuple[int, int] | None = None
     assumed_spacing_mm: float | None = None
     orient_left: bool = False
     allow_for_processing: bool = False
@@ -87,11 +91,23 @@ class Recipe:
             if value is not None and not 0.005 <= value <= 5:
                 remedy = "give the pixel size in mm, such as 0.1"
                 raise InputError("is no pixel size in mm", field=f"recipe.{name}", value=value, remedy=remedy)
+        if self.resize_px is not None:
+            self._check_resize(self.resize_px)
         if re.fullmatch(r"-\d+", str(self.voi)):
             remedy = "windows are counted from 0; give a number from 0, an explanation, or first"
             raise InputError("must not be negative", field="recipe.voi", value=self.voi, remedy=remedy)
         if self.crop_margin_px < 0:
             raise InputError("must not be negative", field="recipe.crop_margin_px", value=self.crop_margin_px)
+
+    def _check_resize(self, sides: tuple[int, int]) -> None:
+        if len(sides) != 2 or not 32 <= sides[0] <= sides[1]:
+            remedy = "give the shorter and the longest longer side, such as [800, 1333]"
+            raise InputError("are no two sides in px", field="recipe.resize_px", value=sides, remedy=remedy)
+        if self.spacing_mm is not None:
+            remedy = "give one of them"
+            raise InputError(
+                "excludes recipe.spacing_mm", field="recipe.resize_px", value=sides, remedy=remedy
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain values that JSON can hold."""
@@ -105,7 +121,8 @@ class Recipe:
         if unknown:
             remedy = f"known are {', '.join(sorted(known))}"
             raise InputError("unknown key", field="recipe", value=unknown[0], remedy=remedy)
-        return cls(**record)
+        sides = record.get("resize_px")  # JSON has no tuples
+        return cls(**{**record, "resize_px": None if sides is None else tuple(sides)})
 
 
 @dataclass(frozen=True)
@@ -146,12 +163,41 @@ def standardise(mammogram: Mammogram, recipe: Recipe) -> Standardised:
     spacing = mammogram.spacing_mm
     if recipe.spacing_mm is not None:
         geometry, spacing = _resample(geometry, mammogram, recipe)
+    if recipe.resize_px is not None:
+        geometry, spacing = _resize(geometry, spacing, *recipe.resize_px)
     if recipe.orient_left and mammogram.laterality == "R":
         geometry = geometry.flip()
     elif recipe.orient_left and mammogram.laterality is None:
         notes.append("laterality unknown: not mirrored")
     pixels = np.ascontiguousarray(geometry.pixels_to_model(mammogram.pixels))
     return Standardised(pixels, geometry, spacing, tuple(notes))
+
+
+def resample(
+    geometry: Geometry, spacing_mm: tuple[float, float], wanted_mm: float
+) -> tuple[Geometry, tuple[float, float]]:
+    """Scale a frame whose pixels are ``spacing_mm`` (row, column) to square pixels of ``wanted_mm``.
+
+    Returns the geometry and its true pixel size: whole pixels make it differ from the wanted one by a
+    fraction of a pixel over the width.
+    """
+    row_mm, column_mm = spacing_mm
+    width = max(1, round(geometry.width * column_mm / wanted_mm))
+    height = max(1, round(geometry.height * row_mm / wanted_mm))
+    effective = (row_mm * geometry.height / height, column_mm * geometry.width / width)
+    return geometry.scale(width, height), effective
+
+
+def _resize(
+    geometry: Geometry, spacing_mm: tuple[float, float] | None, shorter: int, longer: int
+) -> tuple[Geometry, tuple[float, float] | None]:
+    """Scale so that the shorter side fits, unless the longer one would pass its limit."""
+    height, width = geometry.height, geometry.width
+    factor = min(shorter / min(height, width), longer / max(height, width))
+    scaled = geometry.scale(max(1, round(width * factor)), max(1, round(height * factor)))
+    if spacing_mm is None:
+        return scaled, None
+    return scaled, (spacing_mm[0] * height / scaled.height, spacing_mm[1] * width / scaled.width)
 
 
 def _with_margin(bbox: tuple[int, int, int, int], margin: int, frame: Geometry) -> tuple[int, int, int, int]:
@@ -173,9 +219,4 @@ def _resample(
             value=recipe.spacing_mm,
             remedy="give recipe.assumed_spacing_mm, or set recipe.spacing_mm to null",
         )
-    row_mm, column_mm = mammogram.spacing_mm
-    width = max(1, round(geometry.width * column_mm / recipe.spacing_mm))
-    height = max(1, round(geometry.height * row_mm / recipe.spacing_mm))
-    # Whole pixels make the true spacing differ from the wanted one by a fraction of a pixel over the width.
-    effective = (row_mm * geometry.height / height, column_mm * geometry.width / width)
-    return geometry.scale(width, height), effective
+    return resample(geometry, mammogram.spacing_mm, recipe.spacing_mm)

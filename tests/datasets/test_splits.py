@@ -14,6 +14,7 @@ from mammodet.datasets.coco import AnnotationRecord, Coco, ImageRecord
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.splits import (
     Split,
+    cross_validation_by_patient,
     folds_by_patient,
     group_by_patient,
     left_out,
@@ -236,3 +237,34 @@ def test_the_worst_label_counts_lesions_but_not_ignored_ones() -> None:
     assert worst_label(Coco(coco.images, [lesion], coco.path), coco.images) == "malignant"
     assert worst_label(Coco(coco.images, [{**lesion, "ignore": 1}], coco.path), coco.images) == "normal"
     assert worst_label(coco_of([None]), coco_of([None]).images) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    labels=_labels,
+    folds=st.integers(2, 6),
+    share=st.sampled_from([0.0, 0.1, 0.125, 0.5]),
+    seed=st.integers(0, 5),
+)
+def test_no_patient_is_in_two_parts_of_a_fold_and_each_is_tested_once(
+    labels: list[str | None], folds: int, share: float, seed: int
+) -> None:
+    coco = coco_of(labels)
+    folds = min(folds, len(labels))
+    if share and len(labels) < 2 + -(-len(labels) // folds):
+        share = 0.0  # a fold that leaves one patient cannot have a validation
+    split = cross_validation_by_patient(coco, folds, share, seed)
+    assert len(split) == folds
+    for parts in split:
+        assert list(parts) == (["train", "val", "test"] if share else ["train", "test"])
+        assert all(parts.values())
+        check_partition(coco, parts)
+    tested = [patient for parts in split for patient in patients_of(coco, parts["test"])]
+    assert sorted(tested) == sorted(patients_of(coco, set(coco.image_by_id)))
+    assert [parts["test"] for parts in split] == [one["val"] for one in folds_by_patient(coco, folds, seed)]
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_share_of_validation_is_below_one(share: float) -> None:
+    with pytest.raises(InputError, match="val_share"):
+        cross_validation_by_patient(coco_of(["normal"] * 9), 3, share, 0)

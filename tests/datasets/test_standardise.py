@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.geometry import Geometry
@@ -197,3 +199,39 @@ def test_windows_are_counted_from_0(voi: int | str) -> None:
     with pytest.raises(InputError, match=r"recipe\.voi: must not be negative"):
         Recipe(voi=voi)
     assert Recipe(voi=0).voi == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((400, 300), (1067, 800)),
+        ((3328, 1408), (1333, 564)),
+        ((300, 900), (444, 1333)),
+        ((800, 800), (800, 800)),
+    ],
+)
+def test_resizing_to_sides_is_that_of_torchvision(size, expected):
+    """Golden: min_size 800 and max_size 1333 of torchvision's GeneralizedRCNNTransform, to a pixel."""
+    height, width = size
+    mammogram = _mammogram(np.ones(size, np.float32), spacing_mm=(0.07, 0.07))
+    done = standardise(mammogram, Recipe(crop=False, resize_px=(800, 1333)))
+    assert done.pixels.shape == expected
+    scale = expected[0] / height
+    assert done.spacing_mm is not None and done.spacing_mm[0] == pytest.approx(0.07 / scale)
+    transform = GeneralizedRCNNTransform(800, 1333, [0.0], [1.0])
+    torchvision_size = transform.resize(torch.zeros(1, height, width), None)[0].shape[-2:]
+    assert np.abs(np.subtract(torchvision_size, expected)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"resize_px": (800, 700)}, {"resize_px": (8, 16)}, {"resize_px": (800, 1333), "spacing_mm": 0.1}],
+)
+def test_impossible_sides_are_named(options):
+    with pytest.raises(InputError, match=r"recipe\.resize_px"):
+        Recipe(**options)
+
+
+def test_a_recipe_with_sides_survives_json():
+    recipe = Recipe(resize_px=(800, 1333))
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
