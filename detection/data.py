@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -17,7 +18,13 @@ from mammodet.datasets.geometry import Geometry
 from mammodet.datasets.prepared import load_standardised, require_recipe
 from mammodet.datasets.standardise import Recipe
 from mammodet.detection.augment import AugmentConfig, build_augmentation, sample
+from mammodet.detection.crops import Boxes, TrainingInput, boxes_in_window, training_window
+from mammodet.detection.tiling import Window
 
+if TYPE_CHECKING:
+    from mammodet.detection.sampling import Draw
+
+_NO_BOXES = np.zeros((0, 4), dtype=np.float32)
 Batch = tuple[list[Tensor], list[dict[str, Any]]]
 
 
@@ -26,37 +33,77 @@ class LesionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
 
     An item is ``(image, target)``: image float32 ``[1, h, w]`` in 0 to 1, standardised by the recipe; target
     with ``boxes`` float32 ``[N, 4]`` as ``[x1, y1, x2, y2]`` in the frame of that image, ``labels`` int64
-    ``[N]`` (1 benign, 2 malignant), ``image_id``, and ``geometry``, which leads boxes back to the source
-    frame (of the image before augmentation). Crowd regions and findings with ``ignore: 1`` are no training
-    boxes. Of a COCO file that ``mammodet prepare`` wrote, the pixels are read as they are, and its frame is
-    that of the prepared images. Raises InputError when it was prepared with another recipe.
+    ``[N]`` (1 benign, 2 malignant), ``hard_negatives`` float32 ``[M, 4]``, ``image_id``, and ``geometry``,
+    which leads boxes back to the source frame (of the image before cropping and augmentation). Crowd regions
+    and findings with ``ignore: 1`` are no training boxes. Of a COCO file that ``mammodet prepare`` wrote, the
+    pixels are read as they are, and its frame is that of the prepared images. Raises InputError when it was
+    prepared with another recipe.
+
+    Parameters
+    ----------
+    augment:
+        How images are varied; None leaves them as they are.
+    window:
+        What part of an image a training step sees; only for draws of a ``LesionSampler``.
+    hard_negatives:
+        False positives of a previous model by image id, float32 [M, 4] as ``[x1, y1, x2, y2]`` in the source
+        frame.
     """
 
-    def __init__(self, coco: Coco, recipe: Recipe, augment: AugmentConfig | None = None) -> None:
+    def __init__(
+        self,
+        coco: Coco,
+        recipe: Recipe,
+        augment: AugmentConfig | None = None,
+        *,
+        window: TrainingInput | None = None,
+        hard_negatives: Mapping[int, Boxes] | None = None,
+    ) -> None:
         if not coco.images:
             raise InputError("has no images", file=coco.path, field="images")
         require_recipe(coco, recipe)
         self.coco = coco
         self.recipe = recipe
         self.augmentation = None if augment is None else build_augmentation(augment)
+        self.window = window or TrainingInput()
+        self.hard_negatives = hard_negatives or {}
 
     def __len__(self) -> int:
         return len(self.coco.images)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Any]]:
+    def __getitem__(self, drawn: int | Draw) -> tuple[Tensor, dict[str, Any]]:
+        """Return an image as it is (by its index), or as a ``Draw`` says, the same one every time."""
+        if isinstance(drawn, int):
+            return self._item(drawn, None)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(drawn.seed)
+            return self._item(drawn.image, np.random.default_rng(drawn.seed))
+
+    def _item(self, index: int, random: np.random.Generator | None) -> tuple[Tensor, dict[str, Any]]:
         image = self.coco.images[index]
         prepared = load_standardised(self.coco, image, self.recipe)
-        boxes, labels = boxes_in_frame(self.coco.annotations_of[image["id"]], prepared.geometry)
-        pixels, target = sample(torch.from_numpy(prepared.pixels), boxes, labels)
+        pixels, geometry = prepared.pixels, prepared.geometry
+        boxes, labels = _boxes_in_frame(self.coco.annotations_of[image["id"]], geometry)
+        hard = _visible(geometry, self.hard_negatives.get(image["id"], _NO_BOXES))[0]
+        if random is not None and self.window.kind != "whole":
+            window = training_window(self.window, pixels, boxes, hard, random)
+            pixels = np.ascontiguousarray(pixels[window.top : window.bottom, window.left : window.right])
+            (boxes, labels), (hard, _) = _cut(boxes, window, labels), _cut(hard, window, hard[:, 0])
+        # Both kinds of boxes move with the pixels as one; label 0 tells them apart.
+        moving = torch.from_numpy(np.concatenate([boxes, hard]))
+        kinds = torch.from_numpy(np.concatenate([labels, np.zeros(len(hard), dtype=np.int64)]))
+        varied, target = sample(torch.from_numpy(pixels), moving, kinds)
         if self.augmentation is not None:
-            pixels, target = self.augmentation(pixels, target)
+            varied, target = self.augmentation(varied, target)
+        moved, kinds = target["boxes"].as_subclass(Tensor), target["labels"]
         plain = {
-            "boxes": target["boxes"].as_subclass(Tensor),
-            "labels": target["labels"],
+            "boxes": moved[kinds > 0],
+            "labels": kinds[kinds > 0],
+            "hard_negatives": moved[kinds == 0],
             "image_id": image["id"],
-            "geometry": prepared.geometry,
+            "geometry": geometry,
         }
-        return pixels.as_subclass(Tensor), plain
+        return varied.as_subclass(Tensor), plain
 
 
 @dataclass(frozen=True)
@@ -79,12 +126,28 @@ class ImageStatistics:
 
 def boxes_in_frame(annotations: Iterable[AnnotationRecord], geometry: Geometry) -> tuple[Tensor, Tensor]:
     """Return training boxes float32 [N, 4] and labels int64 [N] in the model frame, clipped to it."""
+    boxes, labels = _boxes_in_frame(annotations, geometry)
+    return torch.from_numpy(boxes), torch.from_numpy(labels)
+
+
+def _boxes_in_frame(
+    annotations: Iterable[AnnotationRecord], geometry: Geometry
+) -> tuple[Boxes, NDArray[np.int64]]:
     used = [one for one in annotations if counts(one)]
-    boxes = geometry.boxes_to_model(to_xyxy([one["bbox"] for one in used]))
-    boxes = np.clip(boxes, 0, [geometry.width, geometry.height] * 2)
-    labels = np.array([one["category_id"] for one in used], dtype=np.int64)
-    visible = (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
-    return torch.from_numpy(boxes[visible].astype(np.float32)), torch.from_numpy(labels[visible])
+    boxes, visible = _visible(geometry, to_xyxy([one["bbox"] for one in used]))
+    return boxes, np.array([one["category_id"] for one in used], dtype=np.int64)[visible]
+
+
+def _visible(geometry: Geometry, boxes: NDArray[Any]) -> tuple[Boxes, NDArray[np.bool_]]:
+    """Bring boxes into the model frame, clipped; those under a pixel there are left out."""
+    moved = np.clip(geometry.boxes_to_model(boxes), 0, [geometry.width, geometry.height] * 2)
+    visible = (moved[:, 2] - moved[:, 0] >= 1) & (moved[:, 3] - moved[:, 1] >= 1)
+    return moved[visible].astype(np.float32), visible
+
+
+def _cut(boxes: Boxes, window: Window, labels: NDArray[Any]) -> tuple[Boxes, NDArray[Any]]:
+    moved, visible = boxes_in_window(boxes, window)
+    return moved[visible], labels[visible]
 
 
 def collate(items: list[tuple[Tensor, dict[str, Any]]]) -> Batch:

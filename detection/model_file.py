@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -50,7 +52,10 @@ def write_model(path: Path, tensors: Mapping[str, Tensor], header: ModelHeader) 
     content = {"format": FORMAT, **asdict(header), "recipe": header.recipe.to_dict()}
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(plain, temporary, metadata={_KEY: json.dumps(content)})
+        try:
+            save_file(plain, temporary, metadata={_KEY: json.dumps(content)})
+        except safetensors.SafetensorError as error:  # which is no OSError, whatever the system said
+            raise OSError(errno.EIO, f"could not be written ({error})", str(path)) from error
         mask = os.umask(0)  # there is no other way to ask for it
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)  # safetensors lets nobody but the owner read
@@ -98,6 +103,14 @@ def fingerprint(coco: Coco) -> str:
     return digest.hexdigest()
 
 
+def is_range(low: float, high: float) -> bool:
+    """Tell whether outputs from ``low`` to ``high`` can be quantised, which is done in float32."""
+    largest = torch.finfo(torch.float32).max
+    return (
+        math.isfinite(low) and math.isfinite(high) and low <= high and max(high, 0) - min(low, 0) <= largest
+    )
+
+
 def _parse(content: dict[str, Any], path: Path) -> ModelHeader:
     if content.get("format") != FORMAT:
         raise InputError(f"is not of format {FORMAT}", file=path, field="format", value=content.get("format"))
@@ -138,7 +151,7 @@ def _calibration(content: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     ranges = {name: (float(low), float(high)) for name, (low, high) in content["ranges"].items()}
     for name, (low, high) in ranges.items():
-        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        if not is_range(low, high):
             raise InputError(
                 "is no range of numbers",
                 field=f"calibration.ranges.{name}",

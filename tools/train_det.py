@@ -10,40 +10,47 @@ logs/ (TensorBoard) and csv/ (the same curves as tables).
 
 from __future__ import annotations
 
-import errno
 import logging
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import mammodet.detection  # noqa: F401  # isort: skip  # names a torch that does not fit torchvision
 import lightning
 import torch
-import yaml
-from torch.utils.data import DataLoader
 
-from mammodet.datasets.coco import Coco, read_coco
+from mammodet.datasets.coco import Coco, counts
 from mammodet.datasets.errors import InputError
-from mammodet.datasets.prepared import prepared_recipe, require_recipe
 from mammodet.datasets.standardise import Recipe
-from mammodet.detection.data import Batch, ImageStatistics, measure_images
+from mammodet.detection.data import ImageStatistics, measure_images
+from mammodet.detection.data_module import LesionData
 from mammodet.detection.model import DetectorConfig, parameter_count
 from mammodet.detection.model_file import ModelHeader, fingerprint, is_model_file, read_header
+from mammodet.detection.precision import choose_device, choose_precision
+from mammodet.detection.resume import Stopped
 from mammodet.detection.training import DetectorModule
 from mammodet.detection.weights import copy_weights, is_pretrained, start_weights
-from mammodet.evaluation.detection_metrics import coco_metrics
-from mammodet.tools.command import INTERRUPTED, config_text, given_options, run, write_config
-from mammodet.tools.training_arguments import Arguments
+from mammodet.tools.command import given_options, run, write_config
+from mammodet.tools.training_arguments import Arguments, require_devices
+from mammodet.tools.training_errors import one_line_errors
 from mammodet.tools.training_loop import (
-    LAST_CHECKPOINT,
     MODEL_NAME,
-    build_loader,
+    STOPPED_NAME,
+    build_data,
     build_trainer,
     silence_advice,
 )
+from mammodet.tools.training_output import is_first, say
+from mammodet.tools.training_plan import require_memory
+from mammodet.tools.training_set import (
+    Validation,
+    hard_negatives,
+    read_images,
+    shared_recipe,
+    warn_of_leaks,
+)
+from mammodet.tools.training_stop import checkpoint_to_resume, require_resumable, tell_stop
 
 _PROG = "mammodet train-det"
 
@@ -63,37 +70,66 @@ def train(arguments: Arguments, given_recipe: Collection[str]) -> int:
 
     ``given_recipe`` names the fields of the recipe that were asked for; the others follow prepared images.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.basicConfig(
+        level=logging.INFO if is_first() else logging.WARNING,
+        format="%(message)s",
+        stream=sys.stdout,
+    )
     out = Path(arguments.out)
-    checkpoint = _checkpoint_to_resume(out, arguments.resume)
-    train_coco = _read_images(arguments.train)
-    val_coco = None if arguments.val is None else _read_images(arguments.val)
-    _warn_of_leaks(train_coco, val_coco)
-    arguments = replace(arguments, recipe=_recipe(arguments.recipe, given_recipe, train_coco, val_coco))
+    checkpoint = checkpoint_to_resume(out, arguments)
+    train_coco = read_images(arguments.train)
+    val_coco = None if arguments.val is None else read_images(arguments.val)
+    warn_of_leaks(train_coco, val_coco)
+    arguments = replace(arguments, recipe=shared_recipe(arguments.recipe, given_recipe, train_coco, val_coco))
+    known_errors = hard_negatives(arguments, train_coco)
     # A resumed run has its own weights. They are read before the images are measured, which takes minutes.
     state = None if checkpoint else start_weights(arguments.weights, arguments.model.backbone)
-    arguments = replace(arguments, model=_resolve(arguments, train_coco))
+    measured = _measure(train_coco, arguments.recipe)
+    arguments = replace(arguments, model=_resolve(arguments, measured))
     if checkpoint:
-        _check_resumable(checkpoint, out / "config.yaml", arguments)
-    write_config(arguments, out / "config.yaml")
+        require_resumable(checkpoint, out / "config.yaml", arguments)
+    device = choose_device(arguments.device)
+    require_devices(arguments.trainer, arguments.model.norm, device)
+    precision = choose_precision(arguments.precision, device)
+    most = max(map(len, train_coco.annotations_of.values()))
+    require_memory(arguments, measured.largest, most, precision, device)
+    if is_first():
+        write_config(arguments, out / "config.yaml")
+        (out / STOPPED_NAME).unlink(missing_ok=True)
 
     lightning.seed_everything(arguments.seed, workers=True, verbose=False)
-    evaluate = None if val_coco is None else partial(_validation_metrics, val_coco)
-    module = DetectorModule(arguments.model, arguments.optim, evaluate=evaluate)
+    module = DetectorModule(
+        arguments.model,
+        arguments.optim,
+        loss=arguments.loss,
+        evaluate=None if val_coco is None else Validation(val_coco),
+        checkpointing=arguments.checkpointing,
+        seed=arguments.seed,
+        faults=out,
+    )
     if state is not None:
         copy_weights(module.model, state, arguments.weights)
-    size = parameter_count(module.model) / 1e6
-    print(f"{arguments.model.backbone} Faster R-CNN, {size:.1f} million parameters trained")
+    if arguments.compile:
+        module.model.backbone.compile(dynamic=True)
+    say(_set_up_line(arguments, module, device, precision))
     silence_advice()
-    trainer = build_trainer(arguments, out, _header(arguments, train_coco), validates=val_coco is not None)
-    validation = build_loader(val_coco, arguments)
-    if not _fit(trainer, module, build_loader(train_coco, arguments, training=True), validation, checkpoint):
-        print(f"\ninterrupted; {_how_to_go_on(out)}", file=sys.stderr)
-        return INTERRUPTED
-    if validation is not None and module.validated_step != trainer.global_step:
-        # A limit of time or steps came between two validations.
-        trainer.validate(module, validation, verbose=False)
-    _tell(out / MODEL_NAME)
+    header = _header(arguments, train_coco)
+    trainer = build_trainer(
+        arguments,
+        out,
+        header,
+        device=device,
+        precision=precision,
+        validates=val_coco is not None,
+        resumes=checkpoint is not None,
+    )
+    data = build_data(arguments, train_coco, val_coco, known_errors)
+    try:
+        _fit(trainer, module, data, checkpoint)
+    except Stopped as stop:
+        return tell_stop(stop, trainer, out, arguments)
+    if trainer.is_global_zero:
+        _tell(out / MODEL_NAME)
     return 0
 
 
@@ -103,116 +139,55 @@ def _header(arguments: Arguments, coco: Coco) -> ModelHeader:
 
 
 def _fit(
-    trainer: lightning.Trainer,
-    module: DetectorModule,
-    training: DataLoader[Batch] | None,
-    validation: DataLoader[Batch] | None,
-    checkpoint: str | None,
-) -> bool:
-    """Train; False when the user stopped it."""
-    try:
-        trainer.fit(module, training, validation, ckpt_path=checkpoint, weights_only=True)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:  # Lightning names its temporary file
-            raise OSError(error.errno, error.strerror, str(trainer.default_root_dir)) from error
-        raise
-    except SystemExit:  # how Lightning ends after Ctrl-C
-        if not trainer.interrupted:
-            raise
-        return False
-    return True
+    trainer: lightning.Trainer, module: DetectorModule, data: LesionData, checkpoint: str | None
+) -> None:
+    """Train, and validate the end when it came between two validations, by a limit of time or steps."""
+    with one_line_errors(trainer):
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        if data.validation is not None and module.validated_step != trainer.global_step:
+            trainer.validate(module, datamodule=data, verbose=False)
 
 
-def _how_to_go_on(out: Path) -> str:
-    if (out / LAST_CHECKPOINT).is_file():
-        return f"--config {out / 'config.yaml'} --resume goes on after the last finished epoch"
-    return "the first epoch was not finished, so the same command starts again"
+def _set_up_line(arguments: Arguments, module: DetectorModule, device: torch.device, precision: str) -> str:
+    size = parameter_count(module.model) / 1e6
+    line = f"{arguments.model.backbone} Faster R-CNN, {size:.1f} million parameters trained"
+    return f"{line}\ntraining on {device.type} in {precision}{_processes(arguments)}"
 
 
-def _checkpoint_to_resume(out: Path, resume: bool) -> str | None:
-    last = out / LAST_CHECKPOINT
-    if resume and not last.is_file():
+def _processes(arguments: Arguments) -> str:
+    asked = arguments.trainer
+    if asked.devices == 1 and asked.num_nodes == 1:
+        return ""
+    devices = "all GPUs" if asked.devices == -1 else f"{asked.devices} processes"
+    return f", {devices}" + (f" on each of {asked.num_nodes} machines" if asked.num_nodes > 1 else "")
+
+
+def _measure(coco: Coco, recipe: Recipe) -> ImageStatistics:
+    """Measure the training images and say at which resolution training runs."""
+    if not any(map(counts, coco.annotations)):
         raise InputError(
-            "no checkpoint to go on from", file=last, field="--resume", remedy="start without --resume"
+            "has no lesion to learn",
+            file=coco.path,
+            field="annotations",
+            remedy="give a file with boxes; those with ignore or iscrowd do not count",
         )
-    if not resume and last.is_file():
+    measured = measure_images(coco, recipe)
+    say(_resolution_line(measured, recipe))
+    if measured.boxes and measured.lost_boxes == measured.boxes:
         raise InputError(
-            "this folder holds a training already",
-            file=out,
-            field="--out",
-            remedy="give --resume or another --out",
+            f"has no lesion to learn: all {measured.boxes} of {measured.images} images lie outside the crop",
+            file=coco.path,
+            field="annotations",
+            remedy="look at them with mammodet audit; boxes must be in the frame of the file",
         )
-    return str(last) if resume else None
-
-
-def _check_resumable(checkpoint: str, config: Path, arguments: Arguments) -> None:
-    """Refuse to go on from a damaged checkpoint, or with another model than the one it holds."""
-    try:
-        torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen types here, from zipfile's to pickle's
-        raise InputError(
-            f"is damaged ({type(error).__name__})", file=checkpoint, remedy="start again with another --out"
-        ) from None
-    before = yaml.safe_load(config.read_text()) if config.is_file() else {}
-    now = yaml.safe_load(config_text(arguments))
-    for group in ("model", "recipe"):
-        if group in before and before[group] != now[group]:
-            changed = [key for key in now[group] if before[group].get(key) != now[group][key]]
-            raise InputError(
-                "differs from the training to go on with",
-                file=config,
-                field=f"{group}.{changed[0]}" if changed else group,
-                value=now[group].get(changed[0]) if changed else None,
-                remedy=f"give --config {config} --resume",
-            )
-
-
-def _read_images(path: str) -> Coco:
-    """Read a COCO file and make sure that all its images are there, before hours of training."""
-    coco = read_coco(path)
-    if not coco.images:
-        raise InputError("has no images", file=path, field="images", remedy="give a COCO file with images")
-    for image in coco.images:
-        if not coco.image_path(image).is_file():
-            raise InputError(
-                "no such image file",
-                file=coco.image_path(image),
-                field=f"{path} images[id={image['id']}].file_name",
-                value=image["file_name"],
-                remedy="names are relative to the COCO file's folder, or to info.root",
-            )
-    return coco
-
-
-def _recipe(asked: Recipe, given: Collection[str], *files: Coco | None) -> Recipe:
-    """Return the recipe of prepared images, which the model file must record; else the one asked for."""
-    recipes = [recipe for coco in files if coco is not None and (recipe := prepared_recipe(coco)) is not None]
-    if not recipes:
-        return asked
-    wanted = replace(recipes[0], **{name: getattr(asked, name) for name in given})
-    for coco in files:
-        if coco is not None:
-            require_recipe(coco, wanted)
-    print("images are prepared: their recipe becomes that of the model")
-    return wanted
-
-
-def _warn_of_leaks(train: Coco, val: Coco | None) -> None:
-    if val is not None:
-        patients = {image.get("patient_id") for image in train.images} - {None}
-        both = patients & {image.get("patient_id") for image in val.images}
-        if both:
-            line = f"{len(both)} patients are in --train and in --val; split by patient with mammodet split"
-            print(f"mammodet train-det: warning: {line}", file=sys.stderr)
-
-
-def _resolve(arguments: Arguments, coco: Coco) -> DetectorConfig:
-    """Fill in what depends on data and weights, and say at which resolution training runs."""
-    model = arguments.model
-    measured = measure_images(coco, arguments.recipe)
-    print(_resolution_line(measured))
     if measured.lost_boxes:
-        print(f"{measured.lost_boxes} of their {measured.boxes} lesions lie outside the crop: not learned")
+        say(f"{measured.lost_boxes} of their {measured.boxes} lesions lie outside the crop: not learned")
+    return measured
+
+
+def _resolve(arguments: Arguments, measured: ImageStatistics) -> DetectorConfig:
+    """Fill in what depends on data and weights."""
+    model = arguments.model
     pretrained = is_pretrained(arguments.weights)
     norm = model.norm if model.norm != "auto" else ("frozen" if pretrained else "batch")
     if norm == "frozen" and not pretrained:
@@ -240,18 +215,16 @@ def _frozen_eps(arguments: Arguments) -> float:
     return 0.0 if arguments.weights == "coco" else 1e-5
 
 
-def _resolution_line(measured: ImageStatistics) -> str:
+def _resolution_line(measured: ImageStatistics, recipe: Recipe) -> str:
     width, height = measured.largest
-    line = f"images reach the detector without resizing, the largest as {width} x {height} px"
+    how = "without resizing"
+    if recipe.resize_px is not None:
+        how = f"resized to a shorter side of {recipe.resize_px[0]} px (what is small may vanish)"
+    line = f"images reach the detector {how}, the largest as {width} x {height} px"
     if not measured.spacing_mm:
         return f"{line}; mm per pixel unknown (the files do not say)"
     sides = [side for spacing in measured.spacing_mm for side in spacing]
     return f"{line}, at {min(sides):.4g} to {max(sides):.4g} mm per pixel ({measured.images} images measured)"
-
-
-def _validation_metrics(coco: Coco, results: list[dict[str, Any]]) -> Mapping[str, float]:
-    metrics = coco_metrics(coco, results)["all"]
-    return {name: metrics[name] or 0.0 for name in ("AP", "AP50")}
 
 
 def _tell(path: Path) -> None:

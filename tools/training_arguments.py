@@ -5,11 +5,61 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
+
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.standardise import Recipe
 from mammodet.detection.augment import AugmentConfig
+from mammodet.detection.crops import TrainingInput
+from mammodet.detection.losses import LossConfig
 from mammodet.detection.model import DetectorConfig
+from mammodet.detection.sampling import SamplingConfig
 from mammodet.detection.training import OptimConfig
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How many processes train together; each takes batches of its own, and their gradients are averaged.
+
+    Args:
+        devices: GPUs (or CPU processes) of every machine; -1 takes all GPUs.
+        num_nodes: machines.
+    """
+
+    devices: int = 1
+    num_nodes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.devices < 1 and self.devices != -1:
+            raise InputError("must be -1, or 1 or more", field="trainer.devices", value=self.devices)
+        if self.num_nodes < 1:
+            raise InputError("must be 1 or more", field="trainer.num_nodes", value=self.num_nodes)
+
+
+def require_devices(asked: TrainerConfig, norm: str, device: torch.device) -> None:
+    """Refuse a number of processes that the chosen device cannot have; raises InputError."""
+    several = asked.devices != 1 or asked.num_nodes > 1
+    if several and device.index is not None:
+        raise InputError(
+            "names one GPU, but several are asked for",
+            field="--device",
+            value=str(device),
+            remedy="give --device cuda with --trainer.devices",
+        )
+    if device.type != "cuda" and asked.devices == -1:
+        raise InputError(
+            f"there is no number of all devices on {device.type}",
+            field="--trainer.devices",
+            value=-1,
+            remedy="give a number",
+        )
+    if several and device.type != "cuda" and norm == "sync":
+        raise InputError(
+            "synchronous normalisation needs GPUs",
+            field="--model.norm",
+            value=norm,
+            remedy="give group, frozen or batch",
+        )
 
 
 @dataclass(frozen=True)
@@ -22,11 +72,23 @@ class Arguments:
         val: COCO file with validation images; COCO mAP is measured on it every val_every epochs.
         weights: where training starts: coco, imagenet, none, or a file (model, checkpoint or state dict).
         resume: go on from the last checkpoint in the folder.
+        requeue: start, or go on where the folder holds a checkpoint; on SIGUSR1 save and have SLURM start
+            the job again.
         epochs: passes over the training images.
         max_steps: stop after this many optimiser steps; null means no limit.
         max_minutes: stop after this many minutes; null means no limit.
         batch_size: images per step.
         accumulate: batches whose gradients are added up before a step.
+        input: what a training step sees of an image: whole, crop:SIZE (around a lesion), or
+            tiles:SIZE,OVERLAP; in pixels.
+        checkpointing: keep less of the backbone for the backward pass and compute it again: some more time,
+            far less memory.
+        compile: compile the backbone with torch.compile; needs a C++ compiler on a CPU.
+        memory_budget: such as 11GB: say before training what a step needs, and refuse one that needs more.
+        ema: decay of the moving average of the weights that is validated and kept; null means no average.
+        deterministic: only operations that give the same bits every time.
+        checkpoint_minutes: most minutes of training that a kill loses.
+        checkpoint_steps: save after every so many optimiser steps, too.
         workers: processes that read images.
         val_every: epochs between validations.
         patience: stop when the monitored metric has not risen for this many validations; null means never.
@@ -34,9 +96,12 @@ class Arguments:
         precision: fp32, bf16, or auto (bf16 where this machine is faster with it).
         device: cpu, cuda, mps, or auto.
         seed: of weights, order and augmentation.
+        trainer: several GPUs and machines.
+        sampling: which images are drawn.
         model: architecture and thresholds.
         recipe: how mammograms become pixels.
         augment: how training images are varied.
+        loss: class imbalance: focal loss, weights of classes and of losses.
         optim: optimiser and learning rate.
     """
 
@@ -45,11 +110,20 @@ class Arguments:
     val: str | None = None
     weights: str = "coco"
     resume: bool = False
+    requeue: bool = False
     epochs: int = 50
     max_steps: int | None = None
     max_minutes: float | None = None
     batch_size: int = 1
     accumulate: int = 1
+    input: str = "whole"
+    checkpointing: bool = False
+    compile: bool = False
+    memory_budget: str | None = None
+    ema: float | None = None
+    deterministic: bool = False
+    checkpoint_minutes: float = 10.0
+    checkpoint_steps: int | None = None
     workers: int = 2
     val_every: int = 1
     patience: int | None = None
@@ -57,15 +131,34 @@ class Arguments:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = "auto"
     seed: int = 0
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
     model: DetectorConfig = field(default_factory=DetectorConfig)
     recipe: Recipe = field(default_factory=Recipe)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate", "val_every"):
             if getattr(self, name) < 1:
                 raise InputError("must be 1 or more", field=f"--{name}", value=getattr(self, name))
-        for name in ("workers", "seed"):
+        for name in ("workers", "seed", "checkpoint_minutes"):
             if getattr(self, name) < 0:
                 raise InputError("must not be negative", field=f"--{name}", value=getattr(self, name))
+        for name in ("checkpoint_steps", "max_steps", "patience"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise InputError("must be 1 or more, or null", field=f"--{name}", value=value)
+        if self.max_minutes is not None and self.max_minutes <= 0:
+            raise InputError("must be above 0, or null", field="--max_minutes", value=self.max_minutes)
+        if self.seed >= 2**32:
+            raise InputError("must be below 2^32", field="--seed", value=self.seed)
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise InputError("must be between 0 and 1, such as 0.999, or null", field="--ema", value=self.ema)
+        if self.compile and self.checkpointing:
+            raise InputError(
+                "excludes --checkpointing, which torch.compile cannot follow",
+                field="--compile",
+                remedy="give one of them; checkpointing saves memory, compiling saves time on some GPUs",
+            )
+        TrainingInput.parse(self.input)

@@ -73,7 +73,7 @@ def test_a_loss_that_is_no_number_stops_with_image_ids_and_remedy(coco, small_co
     module.log = lambda *_, **__: None
     with torch.no_grad():
         module.model.roi_heads.box_predictor.cls_score.weight.fill_(float("nan"))
-    with pytest.raises(InputError, match=r"loss is nan.*\[1\].*optim\.lr"):
+    with pytest.raises(InputError, match=r"step 0: loss_classifier is nan.*\[1\].*optim\.lr"):
         module.training_step(collate([LesionDataset(coco, Recipe())[0]]), 0)
 
 

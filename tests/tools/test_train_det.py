@@ -58,6 +58,23 @@ def test_the_resolution_is_told(
     assert "without resizing" in (told := capsys.readouterr().out) and "at 0.4 to 0.4 mm per pixel" in told
 
 
+def test_an_average_of_the_weights_is_what_is_kept(
+    trained: Path, phantom: Path, recipe: Path, tmp_path: Path
+):
+    """By hand, from the weights after every step of the training itself."""
+    coco, run = phantom / "coco.json", tmp_path / "run"
+    words = ["--config", recipe, "--train", coco, "--val", coco, "--out", run, "--ema", 0.9]
+    assert _train(*words) == 0
+    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    plain = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    kept = read_tensors(run / "model.safetensors")
+    name = "rpn.head.cls_logits.weight"
+    current, average = (last[part][f"model.{name}"] for part in ("current_model_state", "state_dict"))
+    assert torch.equal(current, plain[f"model.{name}"])  # training goes on with the weights themselves
+    assert torch.equal(kept[name], average) and not torch.equal(average, current)
+    assert last["callbacks"]["MovingAverage"]["latest_update_step"] == 4
+
+
 def test_a_run_goes_on_from_its_last_epoch(trained: Path, tmp_path: Path):
     run = tmp_path / "run"
     shutil.copytree(trained, run)
@@ -66,6 +83,51 @@ def test_a_run_goes_on_from_its_last_epoch(trained: Path, tmp_path: Path):
     assert len(list(run.glob("csv/*/metrics.csv"))) == 2
 
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 8
+
+
+def test_a_run_does_not_go_on_as_another_training(
+    trained: Path, phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    words = ["--config", run / "config.yaml", "--out", run, "--resume", "--epochs", 2]
+    for option, value in (("optim.lr", 1e-5), ("batch_size", 1), ("seed", 1), ("loss.gamma", 1)):
+        assert _train(*words, f"--{option}", value) == 2
+        line = _one_line(capsys)
+        assert f"config.yaml: {option}: differs" in line and "another --out" in line
+    content = json.loads((phantom / "coco.json").read_text())
+    fewer = phantom / "fewer.json"
+    fewer.write_text(json.dumps({**content, "annotations": content["annotations"][1:]}))
+    mean = yaml.safe_load((run / "config.yaml").read_text())["model"]["image_mean"]
+    assert _train(*words, "--train", fewer, "--model.image-mean", mean) == 2
+    assert "other images or boxes" in _one_line(capsys)
+
+
+def test_a_folder_with_a_model_is_not_trained_into(
+    trained: Path, phantom: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Its score would be the one to beat."""
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(trained / "model.safetensors", run)
+    assert _train("--config", recipe, "--train", phantom / "coco.json", "--out", run) == 2
+    assert "holds a training already" in _one_line(capsys)
+
+
+def test_a_limit_of_time_ends_after_a_whole_step(phantom: Path, recipe: Path, tmp_path: Path):
+    words = ["--config", recipe, "--train", phantom / "coco.json", "--out", tmp_path / "run"]
+    assert _train(*words, "--batch_size", 1, "--accumulate", 3, "--max-minutes", 0.00001) == 0
+    assert torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 1
+
+
+def test_a_run_out_of_patience_stays_so(phantom: Path, recipe: Path, tmp_path: Path):
+    coco, run = phantom / "coco.json", tmp_path / "run"
+    words = ["--config", recipe, "--train", coco, "--val", coco, "--out", run, "--epochs", 9]
+    assert _train(*words, "--patience", 1, "--optim.lr", 1e-9) == 0
+    step = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"]
+    assert step < 9 * 4
+    assert _train("--config", run / "config.yaml", "--resume") == 0
+    assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] == step
 
 
 def test_a_run_does_not_go_on_with_another_model_or_a_damaged_checkpoint(
@@ -218,10 +280,94 @@ def test_bad_input_is_one_line(
         (["--train", coco, "--resume"], "no checkpoint"),
         (["--train", coco, "--epochs", 0], "--epochs"),
         (["--train", coco, "--optim.lr", -1], "optim.lr"),
+        (["--train", coco, "--compile", "true", "--checkpointing", "true"], "--compile"),
+        (["--train", coco, "--input", "crop:8"], "crop:SIZE"),
+        (["--train", coco, "--ema", 1], "--ema"),
+        (["--train", coco, "--max-steps", 0], "--max_steps"),
+        (["--train", coco, "--seed", 99999999999], "--seed"),
+        (["--train", coco, "--trainer.devices", -1], "trainer.devices"),
+        (["--train", coco, "--trainer.devices", 2, "--model.norm", "sync"], "model.norm"),
+        (["--train", coco, "--trainer.devices", 0], "trainer.devices"),
+        (["--train", coco, "--sampling.lesion-share", 2], "sampling.lesion_share"),
     ]
     for words, told in cases:
         assert _train("--config", recipe, "--out", out, *words) == 2, words
         assert told in _one_line(capsys), words
+
+
+def test_boxes_given_as_corners_are_recognised(
+    phantom: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    content = json.loads((phantom / "coco.json").read_text())
+    for one in content["annotations"]:
+        x, y, width, height = one["bbox"]
+        one["bbox"] = [x, y, x + width, y + height]
+    path = phantom / "corners.json"
+    path.write_text(json.dumps(content))
+    assert _train("--config", recipe, "--train", path, "--out", tmp_path / "run") == 2
+    assert "would fit as corners [x1, y1, x2, y2]" in _one_line(capsys)
+
+
+def test_a_set_with_nothing_to_learn_is_refused(
+    phantom: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    content = json.loads((phantom / "coco.json").read_text())
+    ignored = [{**one, "ignore": 1} for one in content["annotations"]]
+    right = {image["id"] for image in content["images"] if image["laterality"] == "R"}
+    air = [
+        {**one, "bbox": [0 if one["image_id"] in right else 206, 0, 2, 2]} for one in content["annotations"]
+    ]
+    for name, boxes in (("normal", []), ("ignored", ignored), ("outside", air)):
+        path = phantom / f"{name}.json"
+        path.write_text(json.dumps({**content, "annotations": boxes}))
+        words = ["--config", recipe, "--train", path, "--out", tmp_path / "run", "--recipe.crop-margin-px", 0]
+        assert _train(*words) == 2
+        line = _one_line(capsys)
+        assert "has no lesion to learn" in line and path.name in line
+
+
+def test_a_loss_that_is_no_number_keeps_the_batch(
+    phantom: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "run"
+    words = ["--config", recipe, "--train", phantom / "coco.json", "--out", out, "--optim.lr", 1e30]
+    assert _train(*words, "--optim.optimizer", "sgd", "--optim.warmup-steps", 0) == 2
+    line = _one_line(capsys)
+    assert "not finite at step" in line and "learning rate" in line and "loss_" in line
+    (kept,) = out.glob("not_finite_step_*.pt")
+    batch = torch.load(kept, weights_only=True)
+    assert str(kept) in line and len(batch["images"]) == len(batch["targets"]) and batch["losses"]
+
+
+def test_too_little_memory_names_the_switches(phantom: Path, recipe: Path, tmp_path: Path):
+    """The allocator really fails: the address space of the process is limited."""
+    code = (
+        "import resource, sys, torch; from mammodet.tools import cli, train_det\n"
+        "fit = train_det._fit\n"
+        "def limited(*given):\n"
+        "    used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "    resource.setrlimit(resource.RLIMIT_AS, (used + 150 * 2**20, resource.RLIM_INFINITY))\n"
+        "    fit(*given)\n"
+        "train_det._fit = limited; sys.exit(cli.main(sys.argv[1:]))"
+    )
+    words = ["train-det", "--config", recipe, "--train", phantom / "coco.json", "--out", tmp_path / "run"]
+    command = [sys.executable, "-c", code, *map(str, words), "--model.fpn-channels", "512"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "--checkpointing" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_budget_is_held_or_the_switches_are_named(
+    phantom: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = ["--config", recipe, "--train", phantom / "coco.json", "--max-steps", 1]
+    assert _train(*words, "--out", tmp_path / "run", "--memory-budget", "100 GB") == 0
+    assert "fits --memory-budget 100.0 GB" in capsys.readouterr().out
+    assert _train(*words, "--out", tmp_path / "tight", "--memory-budget", "50MB") == 2
+    told = capsys.readouterr()
+    assert "with --checkpointing: " in told.out and "nothing of this fits" in told.out
+    assert "a step needs" in told.err and not (tmp_path / "tight" / "checkpoints").exists()
+    assert _train(*words, "--out", tmp_path / "odd", "--memory-budget", "11") == 2
+    assert "--memory-budget" in _one_line(capsys)
 
 
 def test_weights_that_cannot_be_downloaded_are_one_line(
@@ -279,7 +425,7 @@ def test_an_interrupted_run_says_how_it_goes_on_and_does(phantom: Path, recipe: 
     epochs = done["epoch"] + 2
     assert _train("--config", out / "config.yaml", "--resume", "--epochs", epochs) == 0
     again = torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)
-    assert again["global_step"] == done["global_step"] + 4
+    assert again["global_step"] == 4 * epochs
     # The steps since the last validation are validated at the end, and not lost.
     assert read_header(out / "model.safetensors").training["step"] == again["global_step"]
 

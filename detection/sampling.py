@@ -1,0 +1,168 @@
+"""Which image comes next in training: a pure function of seed, epoch and position, so that a run can go on.
+
+Whatever is random about an image (its place in the order, its crop, its augmentation) follows from a number
+that the sampler hands out with it. A run that goes on in the middle of an epoch therefore sees what the
+uninterrupted one would have seen, with any number of reading processes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from mammodet.datasets.errors import InputError
+from mammodet.detection.data import Batch
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Which images are drawn, and which false positives are learned as such.
+
+    Args:
+        lesion_share: share of the drawn images that have a lesion (0 to 1); an epoch is as long as before,
+            and the rarer kind comes more than once. null draws every image once.
+        hard_negatives: COCO results file of a previous model on the training images; its false positives
+            become negative regions of the box head, and crops are centred on them.
+        hard_score: false positives below this score are left out.
+        hard_per_image: most false positives of an image, the strongest first.
+    """
+
+    lesion_share: float | None = None
+    hard_negatives: str | None = None
+    hard_score: float = 0.3
+    hard_per_image: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("lesion_share", "hard_score"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise InputError("must be 0 to 1", field=f"sampling.{name}", value=value)
+        if self.hard_per_image < 1:
+            raise InputError("must be 1 or more", field="sampling.hard_per_image", value=self.hard_per_image)
+
+
+class Draw(NamedTuple):
+    """One image of an epoch: its place in the data set, and the seed of all that is random about it."""
+
+    image: int
+    seed: int
+
+
+class LesionSampler(Sampler[Draw]):
+    """Draws images at random, a chosen share of them with lesions, divided among the processes of a training.
+
+    Parameters
+    ----------
+    has_lesion:
+        For every image of the data set whether it has a lesion to learn.
+    lesion_share:
+        See ``SamplingConfig``.
+    rank, world_size:
+        This process among all; every process gets the same number of images, the last ones being repeated.
+
+    Raises
+    ------
+    InputError
+        When images of one kind are asked for and there are none.
+    """
+
+    def __init__(
+        self,
+        has_lesion: Sequence[bool],
+        *,
+        seed: int,
+        lesion_share: float | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        kinds = np.asarray(has_lesion, dtype=bool)
+        self._with, self._without = np.flatnonzero(kinds), np.flatnonzero(~kinds)
+        for kind, share, pool in (
+            ("with", lesion_share, self._with),
+            ("without", None if lesion_share is None else 1 - lesion_share, self._without),
+        ):
+            if share and not len(pool):
+                raise InputError(
+                    f"there are no images {kind} lesions",
+                    field="sampling.lesion_share",
+                    value=lesion_share,
+                    remedy="give null, or add such images",
+                )
+        self.seed = seed
+        self.lesion_share = lesion_share
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+        self.start = 0  # images of this process that the epoch to go on with has had
+
+    def __len__(self) -> int:
+        return math.ceil((len(self._with) + len(self._without)) / self.world_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; another one than the one to go on with starts at its first image."""
+        if epoch != self.epoch:
+            self.epoch, self.start = epoch, 0
+
+    def __iter__(self) -> Iterator[Draw]:
+        order = self.order()
+        for place in range(self.start, len(self)):
+            position = place * self.world_size + self.rank
+            image = int(order[position % len(order)])
+            yield Draw(image, seed_of(self.seed, self.epoch, position))
+
+    def order(self) -> NDArray[np.int64]:
+        """Return the indices of the images of this epoch, int64 [N], the same in every process."""
+        random = np.random.default_rng([self.seed, self.epoch])
+        count = len(self._with) + len(self._without)
+        if self.lesion_share is None:
+            return random.permutation(count)
+        lesions = round(self.lesion_share * count)
+        drawn = [
+            _cycled(pool, wanted, random)
+            for pool, wanted in ((self._with, lesions), (self._without, count - lesions))
+        ]
+        return random.permutation(np.concatenate(drawn))
+
+
+class ResumableLoader(DataLoader[Batch]):
+    """A DataLoader of which Lightning's checkpoints know epoch and number of batches handed out."""
+
+    def __init__(
+        self, dataset: Dataset[Any], *, sampler: LesionSampler, batch_size: int, **options: Any
+    ) -> None:
+        super().__init__(dataset, batch_size, sampler=sampler, **options)
+        self.images = batch_size
+        self.order = sampler
+        self._handed_out = 0
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        self._handed_out = self.order.start // self.images
+        for batch in super().__iter__():
+            self._handed_out += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return what a resumed run must know."""
+        return {"epoch": self.order.epoch, "batches": self._handed_out}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on after the batches that were handed out; after a whole epoch with the next one."""
+        whole = state["batches"] >= len(self)
+        self.order.epoch = state["epoch"] + whole
+        self.order.start = 0 if whole else state["batches"] * self.images
+
+
+def seed_of(*numbers: int) -> int:
+    """Mix numbers into one seed of 63 bits."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _cycled(pool: NDArray[np.int64], wanted: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Draw so that no image comes a second time before all have come once."""
+    rounds = [random.permutation(pool) for _ in range(-(-wanted // len(pool)))] if wanted else []
+    return np.concatenate(rounds)[:wanted] if rounds else pool[:0]
