@@ -3,10 +3,11 @@
     mammodet bench --out bench          # everything; minutes
     mammodet bench --quick              # half the sides, one run; about two minutes
     mammodet bench --prepare 200
+    mammodet bench --parts [memory]     # does training need what is planned? half an hour, 12 GB
 
-Speeds are measured here and now, one after the other in one process, on a phantom and with random weights
-(which cost what learned ones cost, but for the few boxes that come out). OUT gets bench.json, bench.md,
-waterfall.png and config.yaml.
+Speeds are measured here and now, one after the other, on a phantom and with random weights (which cost what
+learned ones cost, but for the few boxes that come out). Stock torchvision runs in a process of its own.
+OUT gets bench.json, bench.md, waterfall.png and config.yaml.
 """
 
 from __future__ import annotations
@@ -35,8 +36,6 @@ from mammodet.detection.precision import choose_device
 from mammodet.tools.bench_figure import draw_waterfall
 from mammodet.tools.bench_inductor import measure_inductor
 from mammodet.tools.bench_inference import (
-    Pixels,
-    Row,
     computed_share,
     count_tflop,
     first_result_seconds,
@@ -44,10 +43,12 @@ from mammodet.tools.bench_inference import (
     measure_inference,
     write_random_model,
 )
-from mammodet.tools.bench_machine import describe, matrix_rates
+from mammodet.tools.bench_machine import Row, describe, matrix_rates
+from mammodet.tools.bench_memory import measure_memory, memory_setups, tell_memory
 from mammodet.tools.bench_pipeline import measure_pipeline
 from mammodet.tools.bench_prepare import measure_prepare
 from mammodet.tools.bench_report import markdown, prepare_markdown
+from mammodet.tools.bench_stock import Pixels
 from mammodet.tools.bench_training import measure_training
 from mammodet.tools.command import run, write_config
 
@@ -55,6 +56,7 @@ WHOLE = (4096, 3328)  # height, width of a frame at 0.07 mm
 CROPPED = (3328, 1408)  # of a breast
 SPACING_MM = 0.07
 PARTS = ("inference", "training", "pipeline")
+OTHER_PARTS = ("memory",)  # only when asked for
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Arguments:
     """Measure how fast this machine reads and searches mammograms, beside stock torchvision.
 
     Args:
-        parts: what to measure, of inference, training and pipeline.
+        parts: what to measure, of inference, training and pipeline; memory (only when asked for) holds the
+            memory plan of training to real steps.
         runs: timed runs of each step, after one that is not counted; the median is told.
         shrink: divide the sides of all images by this.
         quick: half the sides and one run; about two minutes.
@@ -88,9 +91,9 @@ class Arguments:
             raise InputError("must be 1 to 8", field="--shrink", value=self.shrink)
         if self.prepare is not None and self.prepare < 1:
             raise InputError("must be 1 or more", field="--prepare", value=self.prepare)
-        unknown = [part for part in self.parts if part not in PARTS]
+        unknown = [part for part in self.parts if part not in PARTS + OTHER_PARTS]
         if unknown or not self.parts:
-            remedy = f"choose among {', '.join(PARTS)}"
+            remedy = f"choose among {', '.join(PARTS + OTHER_PARTS)}"
             raise InputError("unknown part", field="--parts", value=list(self.parts), remedy=remedy)
 
 
@@ -143,8 +146,11 @@ def _measure(arguments: Arguments, folder: Path, device: torch.device) -> dict[s
                 rows = measure_gpu(cropped, arguments.runs, folder, device)
                 content["gpu"] = [asdict(row) for row in rows]
         elif part == "training":
-            rows = measure_training(cropped, 1, device)
+            rows = measure_training(cropped, 1, folder, device)
             content["training"] = [asdict(row) for row in rows]
+        elif part == "memory":
+            held = measure_memory(memory_setups(arguments.shrink), device, tell_memory)
+            content["memory"] = [asdict(one) for one in held]
         else:
             model = write_random_model(folder, cropped)
             rates = measure_pipeline(config, model, 500, folder, str(device))

@@ -27,6 +27,8 @@ def markdown(content: Content) -> str:
     for name, title in _TITLES.items():
         if name in content:
             lines += ["", *_rows(content[name], title)]
+    if "memory" in content:
+        lines += ["", *_memory(content["memory"])]
     if "pipeline" in content:
         lines += ["", "| around the network | per second |", "|---|---|"]
         lines += [f"| {one['step']} | {one['per_second']:.2f} {one['unit']} |" for one in content["pipeline"]]
@@ -49,15 +51,22 @@ def prepare_markdown(content: Content, height: int, width: int) -> str:
     return "\n".join(lines)
 
 
+def _memory(rows: Sequence[Content]) -> list[str]:
+    lines = ["| training step | planned GB | measured GB | planned / measured |", "|---|---|---|---|"]
+    for row in rows:
+        planned, measured = row["planned"], row["measured"]
+        lines.append(
+            f"| {row['setup']} | {planned / 1e9:.2f} | {measured / 1e9:.2f} | {planned / measured:.2f} |"
+        )
+    return lines
+
+
 def roofline_share(table: Content, row: Content, rates: Mapping[str, float]) -> float | None:
     """Return how many times longer a row took than all operations of the image in a matrix product would.
 
     Below 1 is possible: what is air is counted as an operation, but not computed.
     """
-    precision = next((one for one in ("int8", "fp32", "bf16") if one in row["step"].split()[0]), "bf16")
-    if "fp32" in row["step"] or "allocator" in row["step"]:
-        precision = "fp32"
-    rate = rates.get(precision)
+    rate = rates.get(row["precision"])
     return None if rate is None else float(row["seconds"] / (table["tflop"] / rate))
 
 
@@ -78,16 +87,20 @@ def _inference(table: Content, rates: Mapping[str, float]) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for row in table["rows"]:
-        ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
-        share = roofline_share(table, row, rates)
-        told = "" if share is None else f"{share:.2f}"
-        lines.append(f"| {row['step']} | {row['seconds']:.3f} | {ratio} | {told} | {row['peak_gib']:.1f} |")
+        share = _number(roofline_share(table, row, rates))
+        lines.append(f"{_timing(row)} {share} | {_number(row['peak_gib'], 1, '-')} |")
     return lines
 
 
 def _rows(rows: Sequence[Content], title: str) -> list[str]:
     lines = [f"| {title} | seconds | times faster | peak GiB |", "|---|---|---|---|"]
-    for row in rows:
-        ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
-        lines.append(f"| {row['step']} | {row['seconds']:.3f} | {ratio} | {row['peak_gib']:.1f} |")
-    return lines
+    return lines + [f"{_timing(row)} {_number(row['peak_gib'], 1, '-')} |" for row in rows]
+
+
+def _timing(row: Content) -> str:
+    """Return the cells that all tables of rows begin with."""
+    return f"| {row['step']} | {_number(row['seconds'], 3)} | {_number(row['ratio'])} |"
+
+
+def _number(value: float | None, digits: int = 2, missing: str = "") -> str:
+    return missing if value is None else f"{value:.{digits}f}"

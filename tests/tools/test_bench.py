@@ -1,17 +1,25 @@
 """The speed tables: every step is measured, none is promised."""
 
 import json
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from mammodet.tools import cli
+from mammodet.datasets.errors import InputError
+from mammodet.tools import bench_inference, bench_machine, cli
 from mammodet.tools.bench_figure import draw_waterfall
-from mammodet.tools.bench_inference import STOCK, count_tflop, stock_detector
-from mammodet.tools.bench_machine import forget_peak, peak_gib
+from mammodet.tools.bench_inference import count_tflop, measure_inference
+from mammodet.tools.bench_machine import forget_peak, matrix_rates, median_seconds, peak_gib
+from mammodet.tools.bench_memory import measure_memory, memory_setups
 from mammodet.tools.bench_pipeline import made_up_results
 from mammodet.tools.bench_report import markdown, roofline_share
+from mammodet.tools.bench_stock import STOCK, measure_stock, stock_detector
+from mammodet.tools.bench_training import measure_training
 
 
 @pytest.mark.slow
@@ -26,9 +34,15 @@ def test_the_tables_have_every_step_and_ratios_to_stock_torchvision(tmp_path, ca
         for row in rows[1:]:
             assert row["ratio"] == pytest.approx(rows[0]["seconds"] / row["seconds"])
             assert row["peak_gib"] > 0.1 and row["step"] in printed
+        assert {row["precision"] for row in rows} >= {"fp32", "bf16"}
     assert content["inference"][0]["height"] == 416 and content["inference"][1]["width"] == 416
     assert content["training"][1]["ratio"] > 0 and content["first_result_s"] > 0
-    assert {one["step"] for one in content["pipeline"]} >= {"read DICOM, JPEG 2000", "crop to the breast"}
+    assert {one["step"] for one in content["pipeline"]} >= {
+        "read DICOM, JPEG 2000",
+        "crop to the breast",
+        "COCO metrics (pycocotools)",
+        "all metrics with intervals, 1,000 resamples",
+    }
     assert (tmp_path / "bench.md").read_text().strip() in printed
     assert (tmp_path / "waterfall.png").read_bytes().startswith(b"\x89PNG")
 
@@ -46,6 +60,19 @@ def test_preparing_is_measured_beside_decoding_alone(tmp_path, capsys):
     assert content["source_mb"] > 0.01 and content["prepared_mb"] > 0.01
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux forgets a peak")
+def test_the_memory_plan_holds_for_a_real_process():
+    setups = [replace(one, height=512, width=384) for one in memory_setups(1)[1:3]]
+    told = []
+    rows = measure_memory(setups, torch.device("cpu"), told.append)
+    assert rows == told and "512 x 384 px" in rows[0].setup
+    for row in rows:
+        assert row.planned == pytest.approx(row.measured, rel=0.15)
+    table = markdown(CONTENT | {"memory": [{"setup": "a set-up", "planned": 3e9, "measured": 2e9}]})
+    assert "| a set-up | 3.00 | 2.00 | 1.50 |" in table
+
+
 def test_bad_options_are_one_line(capsys):
     for words in ("--prepare 0", "--runs 0", "--shrink 9", "--parts [speed]", "--device tpu"):
         assert cli.main(["bench", *words.split()]) == 2
@@ -59,8 +86,6 @@ def test_operations_are_counted_as_the_design_counted_them():
 
 
 def test_stock_torchvision_is_not_made_to_shrink_the_image():
-    import numpy as np
-
     model = stock_detector(np.zeros((96, 64), np.float32)).eval()
     images, _ = model.transform([torch.zeros(3, 96, 64)])
     assert images.image_sizes == [(96, 64)]
@@ -78,6 +103,109 @@ def test_the_peak_is_that_since_it_was_forgotten():
     assert peak_gib(device) == pytest.approx(held, abs=0.1)
     forget_peak(device)
     assert peak_gib(device) < held - 0.4
+
+
+SMALL = np.random.default_rng(0).random((64, 96), dtype=np.float32)
+CPU = torch.device("cpu")
+
+
+def test_nothing_tells_the_allocator_where_stock_torchvision_is_measured(tmp_path):
+    np.save(tmp_path / "pixels.npy", SMALL)
+    code = """
+import ctypes, sys
+class Watched(ctypes.CDLL):
+    def __getattr__(self, name):
+        assert name != "mallopt", "glibc raises its thresholds no longer"
+        return super().__getattr__(name)
+ctypes.CDLL = Watched
+from mammodet.tools.bench_stock import main
+for part in ("inference", "training"):
+    main([part, sys.argv[1], "1", "cpu"])
+"""
+    words = [sys.executable, "-c", code, str(tmp_path / "pixels.npy")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for line in done.stdout.splitlines():
+        row = json.loads(line)
+        assert row["step"] == STOCK and row["seconds"] > 0 and row["precision"] == "fp32"
+
+
+class TestStockIsMeasuredInAnotherProcess:
+    def test_before_it_is_built_here(self, tmp_path, monkeypatch):
+        class Stop(Exception):
+            pass
+
+        def built_here(*_):
+            raise Stop
+
+        monkeypatch.setattr(bench_inference, "stock_prediction", built_here)
+        told = []
+        with pytest.raises(Stop):
+            measure_inference(SMALL, 1, tmp_path, CPU, told.append)
+        assert [row.step for row in told] == [STOCK] and told[0].seconds > 0
+
+    def test_in_training_too(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(
+            "mammodet.tools.bench_stock.fasterrcnn_resnet50_fpn", None
+        )  # none can be built here
+        stock, ours = measure_training(SMALL, 1, tmp_path, CPU)
+        assert stock.step == STOCK and stock.precision == "fp32" and ours.precision == "bf16"
+        assert ours.ratio == pytest.approx(stock.seconds / ours.seconds)
+
+    def test_and_its_failure_is_told(self, tmp_path, capfd):
+        with pytest.raises(InputError, match=r"stock torchvision.*--shrink"):
+            measure_stock("inference", np.zeros((0, 0), np.float32), 1, tmp_path, CPU)
+
+
+def test_a_system_that_tells_no_peak_gets_a_dash(monkeypatch):
+    class Closed:
+        def __init__(self, *_):
+            pass
+
+        def read_text(self):
+            raise PermissionError
+
+        def write_text(self, text):
+            raise PermissionError
+
+    monkeypatch.setattr(bench_machine, "Path", Closed)
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    forget_peak(CPU)
+    assert peak_gib(CPU) is None
+    rows = [{"step": "one", "precision": "fp32", "seconds": 1.0, "peak_gib": None, "ratio": None}]
+    text = markdown({**CONTENT, "training": rows})
+    assert "| one | 1.000 |  | - |" in text
+
+
+def test_a_status_without_a_peak_is_none_or_that_of_the_whole_run(monkeypatch, tmp_path):
+    class Short(type(Path())):
+        def read_text(self):
+            return "VmRSS: 5 kB\n"
+
+    monkeypatch.setattr(bench_machine, "Path", Short)
+    assert peak_gib(CPU) > 0.1
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert peak_gib(CPU) is None
+
+
+def test_the_tools_of_bench_load_where_there_is_no_resource_module():
+    code = "import sys; sys.modules['resource'] = None; import mammodet.tools.bench_machine"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_rates_do_without_a_private_int8_product(monkeypatch):
+    monkeypatch.setattr(bench_machine, "_SIDE", 64)
+    assert "int8" in matrix_rates(CPU)
+    monkeypatch.delattr(torch, "_int_mm")
+    assert matrix_rates(CPU).keys() == {"fp32", "bf16"}
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_a_clock_waits_for_the_device(monkeypatch, kind):
+    waited = []
+    monkeypatch.setattr(getattr(torch, kind), "synchronize", lambda *_: waited.append(1))
+    median_seconds(lambda: None, 2, torch.device(kind))
+    assert len(waited) == 3
 
 
 CONTENT = {
@@ -98,9 +226,21 @@ CONTENT = {
             "tflop": 4.0,
             "computed_share": 0.5,
             "rows": [
-                {"step": STOCK, "seconds": 8.0, "peak_gib": 1.0, "ratio": None},
-                {"step": "+ air left out", "seconds": 2.0, "peak_gib": 1.0, "ratio": 4.0},
-                {"step": "int8 instead of bf16", "seconds": 1.0, "peak_gib": 1.0, "ratio": 8.0},
+                {"step": STOCK, "precision": "fp32", "seconds": 8.0, "peak_gib": 1.0, "ratio": None},
+                {
+                    "step": "+ air left out",
+                    "precision": "bf16",
+                    "seconds": 2.0,
+                    "peak_gib": 1.0,
+                    "ratio": 4.0,
+                },
+                {
+                    "step": "int8 instead of bf16",
+                    "precision": "int8",
+                    "seconds": 1.0,
+                    "peak_gib": 1.0,
+                    "ratio": 8.0,
+                },
             ],
         }
     ],
