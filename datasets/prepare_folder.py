@@ -13,7 +13,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from mammodet.datasets.isolation import Casualty, map_isolated
 from mammodet.datasets.prepare_images import Outcome, prepare_image
 from mammodet.datasets.prepare_lesions import Change
 from mammodet.datasets.prepared import FORMAT, prepared_recipe
+from mammodet.datasets.sole_run import sole_run
 from mammodet.datasets.standardise import Recipe
 
 _LIMIT_S = 600.0  # for one image; the largest take a few seconds
@@ -100,7 +101,7 @@ def prepare_folder(
     _check_source(coco)
     pixels = out / "pixels"
     pixels.mkdir(parents=True, exist_ok=True)
-    with _sole_run(out):
+    with sole_run(out):
         _check_target(out / "coco.json")
         for unfinished in pixels.glob(".*.part*"):
             unfinished.unlink(missing_ok=True)
@@ -147,27 +148,6 @@ def _check_target(path: Path) -> None:
                 return
         remedy = "give another folder with --out"
         raise InputError("is there already and is no prepared COCO file", file=path, remedy=remedy)
-
-
-@contextmanager
-def _sole_run(out: Path) -> Iterator[None]:
-    """Hold the folder: two runs at once would remove each other's unfinished files."""
-    try:
-        import fcntl  # noqa: PLC0415 (not there on Windows)
-    except ImportError:
-        yield
-        return
-    folder = os.open(out, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # a network drive without locks
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                remedy = "wait for it to end, or give another --out"
-                raise InputError("another run is writing to it", file=out, remedy=remedy) from None
-        yield
-    finally:
-        os.close(folder)
 
 
 def _tasks(coco: Coco) -> Iterator[Coco]:

@@ -19,8 +19,13 @@ COMMANDS = {
     "doctor": ("doctor", "tell what is odd about image files, with a contact sheet"),
     "split": ("split", "split a COCO file by patient into train, val and test, or into folds"),
     "prepare": ("prepare", "write standardised, cropped pixels of a COCO file's images once, for training"),
+    "anchors": ("anchors", "fit the detector's anchors to the lesions of a COCO file"),
     "export": ("export", "write a COCO file's boxes for other trainers: YOLO, Pascal VOC or CSV"),
     "train-det": ("train_det", "train a Faster R-CNN lesion detector"),
+    "cross-validate": (
+        "cross_validate",
+        "train, score and evaluate a detector fold by fold",
+    ),
     "calibrate": ("calibrate", "make a detector ready for int8 on your own images"),
     "score": ("score", "score files, folders or a COCO file with a trained detector"),
     "explain": ("explain", "show feature maps and class activation maps of a trained detector"),
@@ -57,7 +62,7 @@ def _usage() -> str:
         "Lesion detection on mammograms at full resolution. For research, not for diagnosis.",
         "",
     ]
-    lines += [f"  {name:<12} {summary}" for name, (_, summary) in COMMANDS.items()]
+    lines += [f"  {name:<14} {summary}" for name, (_, summary) in COMMANDS.items()]
     return "\n".join([*lines, "", "mammodet COMMAND --help tells the options of a command."])
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import os
 import re
 import sys
 import typing
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +33,29 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 
+@dataclasses.dataclass(frozen=True)
+class PassedOn:
+    """Options of another tool that a command takes among its own, to hand them on.
+
+    Parameters
+    ----------
+    field:
+        The field of the command's arguments that gets them.
+    kind:
+        The dataclass of the other tool, whose fields become options of the command.
+    withheld:
+        Fields of it that are no options, because the command sets them, and what they hold until then.
+    """
+
+    field: str
+    kind: type[Any]
+    withheld: Mapping[str, Any]
+
+    def names(self) -> list[str]:
+        """Return the fields that are options of the command."""
+        return [field.name for field in dataclasses.fields(self.kind) if field.name not in self.withheld]
+
+
 def run(
     arguments: type[Arguments],
     work: Callable[[Arguments], int],
@@ -39,6 +63,7 @@ def run(
     *,
     prog: str,
     positional: Sequence[str] = (),
+    passed_on: PassedOn | None = None,
 ) -> int:
     """Parse ``argv`` into the dataclass ``arguments``, do the ``work``, and return the exit code.
 
@@ -46,6 +71,8 @@ def run(
     ----------
     positional:
         Fields given without a dash; a field of type ``list[...]`` takes one or more and must be the last.
+    passed_on:
+        Options of another tool, for the field of ``arguments`` that it names.
 
     Returns
     -------
@@ -56,7 +83,7 @@ def run(
         if isinstance(stream, io.TextIOWrapper):  # file names may hold what the terminal's encoding has not
             stream.reconfigure(errors="backslashreplace")
     try:
-        return work(_parse(arguments, argv, prog, positional))
+        return work(_parse(arguments, argv, prog, positional, passed_on))
     except ArgumentError as error:
         return _fail(prog, f"{_recipes(argv)}{_one_line(error)}; see {prog} --help")
     except InputError as error:
@@ -70,14 +97,19 @@ def run(
 
 
 def given_options(
-    arguments: type[Any], argv: Sequence[str] | None, *, prog: str, positional: Sequence[str] = ()
+    arguments: type[Any],
+    argv: Sequence[str] | None,
+    *,
+    prog: str,
+    positional: Sequence[str] = (),
+    passed_on: PassedOn | None = None,
 ) -> Namespace:
     """Return the options that a command line or its ``--config`` files give, without any default.
 
     ``argv`` must be one that ``run`` has parsed already.
     """
-    parser = _parser(arguments, prog, positional)
-    return parser.parse_args(_words(arguments, argv), defaults=False)
+    parser = _parser(arguments, prog, positional, passed_on)
+    return parser.parse_args(_words(arguments, argv, passed_on), defaults=False)
 
 
 def write_config(arguments: Any, path: str | os.PathLike[str]) -> None:
@@ -87,22 +119,42 @@ def write_config(arguments: Any, path: str | os.PathLike[str]) -> None:
 
 def config_text(arguments: Any) -> str:
     """Return the arguments as YAML."""
-    return yaml.safe_dump(_plain(dataclasses.asdict(arguments)), sort_keys=False)
+    return yaml.safe_dump(plain_options(arguments), sort_keys=False)
+
+
+def plain_options(arguments: Any, passed_on: PassedOn | None = None) -> dict[str, Any]:
+    """Return the arguments as a recipe holds them, as dicts, lists, texts and numbers."""
+    options = dict(_plain(dataclasses.asdict(arguments)))
+    if passed_on is not None:
+        handed = options.pop(passed_on.field)
+        options |= {name: handed[name] for name in passed_on.names()}
+    return options
 
 
 def _parse(
-    arguments: type[Arguments], argv: Sequence[str] | None, prog: str, positional: Sequence[str]
+    arguments: type[Arguments],
+    argv: Sequence[str] | None,
+    prog: str,
+    positional: Sequence[str],
+    passed_on: PassedOn | None,
 ) -> Arguments:
-    parser = _parser(arguments, prog, positional)
-    given = parser.parse_args(_words(arguments, argv))
+    parser = _parser(arguments, prog, positional, passed_on)
+    given = parser.parse_args(_words(arguments, argv, passed_on))
     try:
         parsed = parser.instantiate(given)
     except TypeError as error:  # a recipe with a number where a group of options belongs
         raise ArgumentError(None, f"the options do not fit together: {error}") from None
-    return arguments(**{field.name: parsed[field.name] for field in dataclasses.fields(arguments)})  # type: ignore[arg-type]
+    fields = [field.name for field in dataclasses.fields(arguments)]  # type: ignore[arg-type]
+    if passed_on is None:
+        return arguments(**{name: parsed[name] for name in fields})
+    handed = passed_on.kind(**passed_on.withheld, **{name: parsed[name] for name in passed_on.names()})
+    own = {name: parsed[name] for name in fields if name != passed_on.field}
+    return arguments(**own, **{passed_on.field: handed})
 
 
-def _parser(arguments: type[Any], prog: str, positional: Sequence[str]) -> DashedParser:
+def _parser(
+    arguments: type[Any], prog: str, positional: Sequence[str], passed_on: PassedOn | None
+) -> DashedParser:
     summary = (arguments.__doc__ or "").strip().splitlines()[0]
     parser = DashedParser(prog=prog, description=summary, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
@@ -113,13 +165,20 @@ def _parser(arguments: type[Any], prog: str, positional: Sequence[str]) -> Dashe
         kind = typing.get_args(types[name])[0] if several else types[name]
         more: dict[str, Any] = {"nargs": "+"} if several else {}
         parser.add_argument(name, type=kind, help=told.get(name), **more)
-    parser.add_class_arguments(arguments, None, skip=set(positional))
+    if passed_on is None:
+        parser.add_class_arguments(arguments, None, skip=set(positional))
+    else:  # jsonargparse names a group by its class, and both may be called Arguments
+        parser.add_class_arguments(arguments, None, as_group=False, skip={*positional, passed_on.field})
+        parser.add_class_arguments(passed_on.kind, None, skip=set(passed_on.withheld))
     return parser
 
 
-def _words(arguments: type[Any], argv: Sequence[str] | None) -> list[str]:
-    flags = {name for name, kind in typing.get_type_hints(arguments).items() if kind is bool}
-    return _as_fields(sys.argv[1:] if argv is None else argv, flags)
+def _words(arguments: type[Any], argv: Sequence[str] | None, passed_on: PassedOn | None = None) -> list[str]:
+    kinds = [arguments] if passed_on is None else [arguments, passed_on.kind]
+    types = {name: kind for one in kinds for name, kind in typing.get_type_hints(one).items()}
+    flags = {name for name, kind in types.items() if kind is bool}
+    mappings = {name for name, kind in types.items() if typing.get_origin(kind) is dict}
+    return _as_fields(_as_mappings(sys.argv[1:] if argv is None else argv, mappings), flags)
 
 
 class DashedParser(ArgumentParser):
@@ -130,6 +189,30 @@ class DashedParser(ArgumentParser):
         return re.sub(
             r"--[a-z][\w.]*", lambda match: match.group().replace("_", "-"), super().format_help(formatter)
         )
+
+
+def _as_mappings(words: Sequence[str], mappings: Collection[str]) -> list[str]:
+    """Turn ``--columns image=fn score=p`` into one word, ``--columns={"image": "fn", "score": "p"}``.
+
+    A key that is given twice has both values, with a comma.
+    """
+    joined: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        joined.append(word)
+        if name.lstrip("-").replace("-", "_") not in mappings or not name.startswith("--"):
+            continue
+        pairs = [value] if equals else []
+        while rest and "=" in rest[0] and not rest[0].startswith(("--", "{")):
+            pairs.append(rest.pop(0))
+        if pairs and not pairs[0].startswith("{"):
+            given: dict[str, str] = {}
+            for key, _, told in (pair.partition("=") for pair in pairs):
+                given[key] = f"{given[key]},{told}" if key in given else told
+            joined[-1] = f"{name}={json.dumps(given)}"
+    return joined
 
 
 def _as_fields(words: Sequence[str], flags: Collection[str]) -> list[str]:

@@ -128,12 +128,17 @@ def _check_leaks(coco: Coco, parts: Sequence[Coco], arguments: Arguments) -> Non
     """Refuse parts that share a patient, a study, a file or pixels; folds by what each of them holds out."""
     held_out = [part for part in parts if arguments.folds is None or part.path.stem == "val"]
     names = {part.path.relative_to(arguments.out).with_suffix("").as_posix(): part for part in held_out}
-    check_leaks(names)  # before the images are read
-    if not arguments.pixels:
+    refuse_leaks(coco, names, pixels=arguments.pixels, workers=arguments.workers)
+
+
+def refuse_leaks(coco: Coco, parts: Mapping[str, Coco], *, pixels: bool, workers: int | None = None) -> None:
+    """Raise InputError when parts of ``coco`` share a patient, a study, a file or, if asked for, pixels."""
+    check_leaks(parts)  # before the images are read
+    if not pixels:
         return
     bar = partial(tqdm, total=len(coco.images), desc="comparing pixels", unit="image", disable=None)
-    digests = pixel_digests(coco, workers=arguments.workers, progress=bar)
-    check_leaks(names, digests)
+    digests = pixel_digests(coco, workers=workers, progress=bar)
+    check_leaks(parts, digests)
     unread = len(coco.images) - len(digests)
     if unread:
         print(f"note: {unread} images cannot be read, so their pixels were not compared", file=sys.stderr)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from mammodet.datasets.errors import InputError
-from mammodet.tools.command import run, write_config
+from mammodet.tools.command import PassedOn, given_options, plain_options, run, write_config
 
 
 @dataclass(frozen=True)
@@ -175,3 +175,71 @@ def test_a_mistake_of_ours_is_a_traceback():
 
     with pytest.raises(RuntimeError):
         _run(["a", "--out", "x"], fail)
+
+
+@dataclass(frozen=True)
+class Outer:
+    """Do something with a command.
+
+    Args:
+        out: where to.
+        command: its options.
+    """
+
+    out: str
+    command: Arguments
+
+
+def test_options_of_another_command_stand_beside_the_own_ones(tmp_path, capsys):
+    passed_on = PassedOn("command", Arguments, {"out": "later", "paths": []})
+    how = {"prog": "mammodet outer", "passed_on": passed_on}
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("inner: {lr: 0.5}\nsizes: [3]\n")
+    argv = ["--out", "here", "--config", str(recipe), "--inner.lr", "0.7"]
+    seen = []
+    assert run(Outer, lambda one: seen.append(one) or 0, argv, **how) == 0
+    assert seen == [Outer("here", Arguments([], "later", (3,), Inner(0.7)))]
+    assert plain_options(seen[0], passed_on) == {"out": "here", "sizes": [3], "inner": {"lr": 0.7}}
+    assert "inner" not in given_options(Outer, ["--out", "here"], **how)
+    # What the command sets itself is no option of it.
+    assert run(Outer, lambda _: 0, [*argv, "--paths", "[a]"], **how) == 2
+    assert "paths" in capsys.readouterr().err
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Take pairs.
+
+    Args:
+        names: what is called what.
+        out: where to.
+    """
+
+    names: dict[str, str | int] = field(default_factory=dict)
+    out: str = "there"
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["--names", "a=1", "b=x y", "--out", "o"], Mapped({"a": "1", "b": "x y"}, "o")),
+        (["--names=a=1", "b==", "c="], Mapped({"a": "1", "b": "=", "c": ""})),
+        (["--names", "a=1", "a=007"], Mapped({"a": "1,007"})),
+        (["--names", '{"a": "1"}', "--out=p=q"], Mapped({"a": "1"}, "p=q")),
+        (["--names.a", "x"], Mapped({"a": "x"})),
+        ([], Mapped()),
+    ],
+)
+def test_pairs_become_a_mapping(argv, expected, tmp_path):
+    seen = []
+    assert run(Mapped, lambda one: seen.append(one) or 0, argv, prog="mammodet try") == 0
+    assert seen == [expected]
+    write_config(expected, tmp_path / "config.yaml")
+    again = ["--config", str(tmp_path / "config.yaml")]
+    assert run(Mapped, lambda one: seen.append(one) or 0, again, prog="mammodet try") == 0
+    assert seen[1] == expected
+
+
+def test_what_is_no_pair_is_refused(capsys):
+    assert run(Mapped, lambda one: 0, ["--names", "a"], prog="mammodet try") == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -1,0 +1,194 @@
+"""mammodet cross-validate: train, score and evaluate fold by fold, and make the table of a paper.
+
+    mammodet cross-validate coco.json --out cv --folds 5 --config configs/demo.yaml
+    mammodet cross-validate coco.json --out cv --folds 5 --config configs/demo.yaml   # goes on after a kill
+
+OUT gets folds/ (COCO files), fold_N/ (train, scores and report of each fold), predictions.json (every image
+by the model that has not seen it), report/ (their evaluation), cross_validation.json, table3.csv, table3.md
+and config.yaml.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mammodet.datasets.atomic import write_json, write_text
+from mammodet.datasets.coco import Coco, read_coco, read_json
+from mammodet.datasets.errors import InputError
+from mammodet.datasets.prepared import prepared_recipe, require_recipe
+from mammodet.datasets.sole_run import sole_run
+from mammodet.evaluation.cross_validation import blocks, summary, table_csv, table_markdown, table_text
+from mammodet.evaluation.protocol import Protocol
+from mammodet.tools.child_process import Stopped
+from mammodet.tools.command import INTERRUPTED, PassedOn, given_options, plain_options, run
+from mammodet.tools.cross_validation_folds import Fold, require_same_settings, write_folds
+from mammodet.tools.cross_validation_steps import Method, StepFailed, Steps, predictions
+from mammodet.tools.training_arguments import Arguments as TrainingArguments
+from mammodet.tools.training_loop import LAST_CHECKPOINT, MODEL_NAME, STOPPED_NAME
+
+_PROG = "mammodet cross-validate"
+SCHEMA = "mammodet.cross_validation/1"
+# After a kill the child of the run before still saves its state.
+_WAIT_S = 60.0
+
+
+DETECTOR = Method(
+    train="train-det",
+    score="score",
+    options=PassedOn(
+        "training",
+        TrainingArguments,
+        {"train": "", "val": None, "out": "", "resume": False, "requeue": False},
+    ),
+    checkpoint=LAST_CHECKPOINT,
+    model=MODEL_NAME,
+    stopped=STOPPED_NAME,
+    for_score=("device", "precision"),
+    changeable=("device", "workers"),
+)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train, score and evaluate a detector fold by fold, each patient being tested once.
+
+    All options of the command that trains can be given too, on the command line or in the recipe.
+
+    Args:
+        coco: COCO file with all images.
+        out: folder for everything; the same command with the same folder goes on after an interruption.
+        training: the options of the training.
+        folds: number of folds; each is the test set once.
+        val_share: fraction of the patients outside the test fold that choose the best weights; with 5 folds
+            the default leaves 0.7, 0.1 and 0.2 of the patients for training, validation and test. 0 keeps the
+            last weights.
+        split_seed: another seed gives other folds (--seed is that of the trainings).
+        pixels: whether to read all images first and refuse folds that share pixels under two names.
+        score_threshold: boxes below this do not count for images, breasts and lesions; COCO AP uses all.
+        suppression_iou: a benign box that overlaps a malignant one by more than this IoU is dropped.
+        lesion_iou: a box speaks for a true lesion when their IoU is above this.
+    """
+
+    coco: Path
+    out: Path
+    training: Any
+    folds: int = 5
+    val_share: float = 0.125
+    split_seed: int = 0
+    pixels: bool = True
+    score_threshold: float = 0.3
+    suppression_iou: float = 0.5
+    lesion_iou: float = 0.0
+
+    def __post_init__(self) -> None:
+        # Refuses thresholds that the evaluation would refuse after the first training.
+        Protocol(self.score_threshold, self.suppression_iou, self.lesion_iou)
+
+
+def main(argv: Sequence[str] | None = None, method: Method = DETECTOR) -> int:
+    """Run ``mammodet cross-validate`` and return its exit code."""
+    how: dict[str, Any] = {"prog": _PROG, "positional": ("coco",), "passed_on": method.options}
+
+    def work(arguments: Arguments) -> int:
+        recipe = given_options(Arguments, argv, **how).get("recipe")
+        return cross_validate(arguments, method, () if recipe is None else vars(recipe).keys())
+
+    return run(Arguments, work, argv, **how)
+
+
+def cross_validate(arguments: Arguments, method: Method, given_recipe: Collection[str]) -> int:
+    """Do what is not done yet, write and print the table.
+
+    ``given_recipe`` names the fields of the recipe that were asked for; the others follow prepared images.
+    """
+    coco = read_coco(arguments.coco)
+    arguments = replace(arguments, training=_training(arguments.training, coco, given_recipe))
+    out = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with sole_run(out, wait_s=_WAIT_S) as lock:
+            options = plain_options(arguments, method.options)
+            require_same_settings(arguments.coco, out, options, method.changeable)
+            write_text(out / "config.yaml", yaml.safe_dump(options, sort_keys=False))
+            folds = write_folds(
+                coco,
+                out,
+                folds=arguments.folds,
+                val_share=arguments.val_share,
+                seed=arguments.split_seed,
+                pixels=arguments.pixels,
+            )
+            protocol = Protocol(arguments.score_threshold, arguments.suppression_iou, arguments.lesion_iou)
+            held = () if lock is None else (lock,)
+            steps = Steps(out, arguments.folds, method, arguments.training, protocol, held)
+            told = [steps.run(fold) for fold in folds]
+            _write(steps, arguments.coco, folds, told)
+    except Stopped:
+        print(f"\n{_PROG}: interrupted; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+    except StepFailed as error:
+        print(f"{_PROG}: error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _training(training: Any, coco: Coco, given: Collection[str]) -> Any:
+    """Return the options of the training, with the recipe of prepared images where they are."""
+    if training.sampling.hard_negatives is not None:
+        raise InputError(
+            "the model that found them may have seen the patients of a test fold",
+            field="--sampling.hard_negatives",
+            value=training.sampling.hard_negatives,
+            remedy="leave it out, or train the folds one by one with mammodet train-det",
+        )
+    if training.trainer.devices != 1 or training.trainer.num_nodes != 1:
+        raise InputError(
+            "a cross-validation trains on one device",
+            field="--trainer.devices, --trainer.num_nodes",
+            value=(training.trainer.devices, training.trainer.num_nodes),
+            remedy="split --folds and mammodet train-det train the folds on many",
+        )
+    own = prepared_recipe(coco)
+    if own is None:
+        return training
+    wanted = replace(own, **{name: getattr(training.recipe, name) for name in given})
+    require_recipe(coco, wanted)
+    return replace(training, recipe=wanted)
+
+
+def _write(steps: Steps, coco: Path, folds: Sequence[Fold], told: Sequence[dict[str, Any]]) -> None:
+    """Write the pooled predictions with their report, and the table; print it."""
+    out = steps.out
+    pooled = [one for fold in folds for one in read_json(predictions(fold))]
+    write_json(out / "predictions.json", pooled, indent=None)
+    steps.evaluate(coco, out / "predictions.json", out / "report")
+    table = blocks([fold["metrics"] for fold in told])
+    write_json(
+        out / "cross_validation.json",
+        {
+            "schema": SCHEMA,
+            "method": steps.method.train,
+            "standard_deviation": "of the sample: n - 1 in the denominator, n = folds that have the metric",
+            "summary": summary(table),
+            "pooled": read_json(out / "report" / "metrics.json"),
+            "folds": told,
+        },
+    )
+    write_text(out / "table3.csv", table_csv(table))
+    write_text(out / "table3.md", table_markdown(table))
+    print(f"\n{table_text(table)}\n")
+    unread = sum(fold["test"]["unread"] for fold in told)
+    if unread:
+        print(f"{unread} images could not be read and count as images in which nothing was found")
+    print(f"table: {out / 'table3.csv'}, {out / 'table3.md'}; all numbers: {out / 'cross_validation.json'}")
+    print(f"all images, each by the model that has not seen it: {out / 'predictions.json'}, {out / 'report'}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
