@@ -1,8 +1,9 @@
 """Fuzz one parser with atheris: ``python tests/fuzzing/run.py TARGET SECONDS [FOLDER]``.
 
-The fuzzer is guided by the branches that an input reaches in ``mammodet.datasets``. It ends at once, and with
-another exit code than 0, when an input raises anything but InputError, takes more than 10 seconds, or makes
-the process larger than 2 GiB; the input is then shown, and left in FOLDER, by default a new temporary one.
+The fuzzer is guided by the branches that an input reaches in ``mammodet.datasets`` and
+``mammodet.evaluation``. It ends at once, and with another exit code than 0, when an input raises anything but
+InputError, takes more than 10 seconds, or makes the process larger than 2 GiB; the input is then shown, and
+left in FOLDER, by default a new temporary one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ import atheris
 from targets import TARGETS, write_tree
 
 # Not instrumented: atheris keeps the results of comparing arrays, a few kilobytes with every input.
-ARRAYS = ("dicom_bits", "dicom_frame", "dicom_pixels", "dicom_window", "intensity", "masks")
+ARRAYS = (
+    *("datasets.dicom_bits", "datasets.dicom_frame", "datasets.dicom_pixels", "datasets.dicom_window"),
+    *("datasets.intensity", "datasets.masks"),
+    *("evaluation.prediction_check", "evaluation.prediction_frames", "evaluation.prediction_layouts"),
+)
 LIMITS = ("-timeout=10", "-rss_limit_mb=2048", "-max_len=20000", "-print_final_stats=1")
 
 
@@ -35,8 +40,8 @@ def main(name: str, seconds: int, folder: str | None = None) -> None:
     (work / "words").write_text("\n".join(words) + "\n", encoding="utf-8")
     (root / target.place).write_bytes(seeds[-1])
     target.read(root)  # the seed is valid, and no import is left for the first input
-    exclude = [f"mammodet.datasets.{name}" for name in ARRAYS]
-    with atheris.instrument_imports(include=["mammodet.datasets"], exclude=exclude):
+    exclude = [f"mammodet.{name}" for name in ARRAYS]
+    with atheris.instrument_imports(include=["mammodet.datasets", "mammodet.evaluation"], exclude=exclude):
         for module in [one for one in sys.modules if one.startswith("mammodet")]:
             del sys.modules[module]
         target.read(root)  # imports again, now instrumented: targets import inside their functions

@@ -87,6 +87,16 @@ def _results(root: Path) -> None:
     read_results(root / "results.json", read_coco(root / "coco.json"))
 
 
+def _predictions(name: str, **options: Any) -> Callable[[Path], object]:
+    def read(root: Path) -> object:
+        from mammodet.datasets.coco import read_coco
+        from mammodet.evaluation.predictions import read_predictions
+
+        return read_predictions(root / name, read_coco(root / "coco.json"), **options)
+
+    return read
+
+
 def _mammogram(name: str) -> Callable[[Path], object]:
     def read(root: Path) -> object:
         from mammodet.datasets.mammogram import read_mammogram
@@ -351,6 +361,18 @@ TARGETS: Mapping[str, Target] = {
     "results": Target(
         "results.json", [b'[{"image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4], "score": 0.5}]'], _results,
         {"coco.json": json.dumps(_PROFILE)},
+    ),
+    "predictions-table": Target(
+        "dt.csv", _rows("image,x0,y0,x1,y1,score,label", "a.png,1,2,30,40,0.5,benign", "images/a.png,1,2,30,40,0.25,malignant"),
+        _predictions("dt.csv"), {"coco.json": json.dumps(_PROFILE)}, words=("PatientID", "view", "cx", "nan", ";", "|"),
+    ),
+    "predictions-json": Target(
+        "dt.json", [b'{"a": {"boxes": [[1, 2, 30, 40]], "scores": [0.5], "labels": ["benign"]}}'],
+        _predictions("dt.json"), {"coco.json": json.dumps(_PROFILE)}, words=("bboxes", "image_id", "NaN", "1e999"),
+    ),
+    "predictions-yolo": Target(
+        "labels/a.txt", [b"1 0.5 0.25 0.1 0.2 0.873047\n0 0.5 0.5 0.1 0.1 0.5\n"],
+        _predictions("labels", categories={"benign": 0, "malignant": 1}), {"coco.json": json.dumps(_PROFILE)},
     ),
     "dicom": Target("x.dcm", _dicom, _mammogram("x.dcm")),
     "png": Target("x.png", partial(_raster, ".png"), _mammogram("x.png")),
