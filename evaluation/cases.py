@@ -1,4 +1,4 @@
-"""The cases that are judged: every image, breast and lesion with its truth and what was predicted for it."""
+"""The cases that are judged: image, breast, patient, lesion, each with its truth and what was predicted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mammodet.datasets.coco import CATEGORY_NAMES, MALIGNANT, AnnotationRecord, Coco, ImageRecord, counts
-from mammodet.evaluation.fusion import Fusion, fuse
+from mammodet.evaluation.fusion import Fusion, fuse, patients_of_images
 from mammodet.evaluation.matching import match_lesions
 from mammodet.evaluation.protocol import Protocol
 
@@ -47,6 +47,19 @@ class BreastCase:
 
 
 @dataclass(frozen=True)
+class PatientCase:
+    """One patient with all breasts; ``truth`` is that of the worse breast, ``score`` the higher one."""
+
+    patient: str
+    breasts: int
+    views: int
+    truth: str | None
+    predicted: str  # malignant, not malignant
+    score: float
+    boxes: int
+
+
+@dataclass(frozen=True)
 class LesionCase:
     """One true lesion on one image and the box that speaks for it."""
 
@@ -63,12 +76,18 @@ class LesionCase:
 
 @dataclass(frozen=True)
 class Cases:
-    """All cases of one evaluation, and the fusion that they come from."""
+    """All cases of one evaluation, and the fusion that they come from.
+
+    ``patient_of_image`` and ``patient_of_breast`` tell the patient, as ``PatientCase`` names it.
+    """
 
     images: list[ImageCase]
     breasts: list[BreastCase]
+    patients: list[PatientCase]
     lesions: list[LesionCase]
     fusion: Fusion
+    patient_of_image: dict[int, str]
+    patient_of_breast: dict[str, str]
 
 
 def collect_cases(coco: Coco, results: Sequence[Mapping[str, Any]], protocol: Protocol) -> Cases:
@@ -78,11 +97,17 @@ def collect_cases(coco: Coco, results: Sequence[Mapping[str, Any]], protocol: Pr
     """
     fusion = fuse(coco, results, protocol.score_threshold, protocol.suppression_iou)
     truth = {image["id"]: image_truth(image, coco.annotations_of[image["id"]]) for image in coco.images}
+    breasts = _breast_cases(coco.images, truth, fusion)
+    patient_of_image = patients_of_images(coco)
+    patient_of_breast = {fusion.breast_of[number]: patient for number, patient in patient_of_image.items()}
     return Cases(
         images=[_image_case(image, truth[image["id"]], fusion) for image in coco.images],
-        breasts=_breast_cases(coco.images, truth, fusion),
+        breasts=breasts,
+        patients=_patient_cases(breasts, patient_of_breast),
         lesions=_lesion_cases(coco, fusion, protocol),
         fusion=fusion,
+        patient_of_image=patient_of_image,
+        patient_of_breast=patient_of_breast,
     )
 
 
@@ -137,6 +162,24 @@ def _breast_cases(
             )
         )
     return cases
+
+
+def _patient_cases(breasts: Iterable[BreastCase], patient_of: Mapping[str, str]) -> list[PatientCase]:
+    members: defaultdict[str, list[BreastCase]] = defaultdict(list)
+    for case in breasts:
+        members[patient_of[case.breast]].append(case)
+    return [
+        PatientCase(
+            patient=patient,
+            breasts=len(cases),
+            views=sum(case.views for case in cases),
+            truth=_worst(case.truth for case in cases),
+            predicted=_answer(any(case.predicted == "malignant" for case in cases)),
+            score=max(case.score for case in cases),
+            boxes=sum(case.boxes for case in cases),
+        )
+        for patient, cases in members.items()
+    ]
 
 
 def _lesion_cases(coco: Coco, fusion: Fusion, protocol: Protocol) -> list[LesionCase]:

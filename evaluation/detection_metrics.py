@@ -6,6 +6,7 @@ import contextlib
 import io
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mammodet.datasets.coco import Coco
+from mammodet.evaluation import fast_coco
+from mammodet.evaluation.weighted_ap import MatchedClass
 
 
 class _Rule(NamedTuple):
@@ -69,15 +72,116 @@ def coco_metrics(coco: Coco, results: Sequence[Mapping[str, Any]]) -> dict[str, 
         ``NUMBER_NAMES`` each 0 to 1; None where the ground truth has no such box (pycocotools' -1). The key
         of a class is its name, with its id added where two classes share one or it is ``all``.
     """
-    evaluator = _Evaluator(_truth(coco), _predictions(coco, results), "bbox")
+    return match_boxes(coco, results).numbers()
+
+
+@dataclass(frozen=True)
+class MatchedBoxes:
+    """The boxes of one data set, matched with its lesions; ``image_ids`` [I] is the order of the images.
+
+    ``classes`` are the names of the classes by their place in the evaluator.
+    """
+
+    evaluator: COCOeval | fast_coco.FastEvaluator
+    image_ids: tuple[int, ...]
+    classes: Mapping[str, int]
+
+    def numbers(self) -> dict[str, dict[str, float | None]]:
+        """Return the twelve numbers by class name, as ``coco_metrics`` does."""
+        if not self.evaluator.eval:
+            with contextlib.redirect_stdout(io.StringIO()):
+                self.evaluator.accumulate()
+        places = {"all": slice(None)}
+        places |= {name: slice(place, place + 1) for name, place in self.classes.items()}
+        return {name: _summary(self.evaluator, classes) for name, classes in places.items()}
+
+    def weighted(self) -> WeightedNumbers:
+        """Return the same numbers as a function of how often each image counts."""
+        params = self.evaluator.params
+        images, areas = len(self.image_ids), len(params.areaRng)
+        boxes = max(params.maxDets)
+        found = self.evaluator.evalImgs
+        tables: dict[tuple[str, int, int], MatchedClass] = {}
+        for place in range(len(self.classes)):
+            for number, area in enumerate(params.areaRngLbl):
+                start = (place * areas + number) * images
+                part = found[start : start + images]
+                for most in params.maxDets if area == "all" else [boxes]:
+                    tables[area, most, place] = MatchedClass.from_images(
+                        part, images, len(params.iouThrs), most
+                    )
+        return WeightedNumbers(tables, self.classes, params.iouThrs, params.recThrs)
+
+
+@dataclass(frozen=True)
+class WeightedNumbers:
+    """The twelve COCO numbers as a function of image weights.
+
+    ``tables`` holds the matched boxes by size, boxes per image and place of the class.
+    """
+
+    tables: Mapping[tuple[str, int, int], MatchedClass]
+    classes: Mapping[str, int]
+    iou_thresholds: NDArray[np.float64]
+    recall_points: NDArray[np.float64]
+
+    def __call__(self, weights: NDArray[np.int32]) -> dict[str, dict[str, NDArray[np.float64]]]:
+        """Return the numbers [r] by class name, ``all`` first, for weights [r, I]; NaN where undefined."""
+        numbers: dict[str, dict[str, NDArray[np.float64]]] = {name: {} for name in ("all", *self.classes)}
+        values: dict[tuple[str, str, int], NDArray[np.float64]] = {}  # [K, r, T], shared by AP, AP50 and AP75
+        for name, rule in _RULES.items():
+            key = (rule.kind, rule.area, rule.boxes)
+            if key not in values:
+                values[key] = np.stack(
+                    [self._of_class(key, place, weights) for place in self.classes.values()]
+                )
+            chosen = values[key]
+            if rule.iou is not None:
+                chosen = chosen[..., np.isclose(self.iou_thresholds, rule.iou)]
+            by_class = chosen.mean(axis=2)  # a class has a value at every threshold or at none
+            for place, one in enumerate(self.classes):
+                numbers[one][name] = by_class[place]
+            defined = np.isfinite(by_class)
+            total, count = np.where(defined, by_class, 0).sum(axis=0), defined.sum(axis=0)
+            numbers["all"][name] = np.divide(total, count, out=np.full(len(weights), np.nan), where=count > 0)
+        return numbers
+
+    def _of_class(
+        self, key: tuple[str, str, int], place: int, weights: NDArray[np.int32]
+    ) -> NDArray[np.float64]:
+        kind, area, boxes = key
+        table = self.tables[area, boxes, place]
+        return table.precision(weights, self.recall_points) if kind == "precision" else table.recall(weights)
+
+
+def match_boxes(coco: Coco, results: Sequence[Mapping[str, Any]], engine: str | None = None) -> MatchedBoxes:
+    """Match ``results`` with the lesions of ``coco``, at every IoU threshold and size of COCO.
+
+    Parameters
+    ----------
+    engine:
+        ``pycocotools`` (the reference), ``hotcoco``, or None for the fastest that gives the same numbers:
+        hotcoco where it is installed, no lesion has ``ignore: 1``, and ids are below 2**53.
+    """
+    names: dict[str, int] = {}
+    categories = sorted(coco.categories, key=lambda one: one["id"])
+    for place, category in enumerate(categories):
+        names[_unused_name(category, {"all", *names})] = place
+    unknown = any(one.get("ignore") for one in coco.annotations) or any(
+        abs(image["id"]) >= 2**53 for image in coco.images
+    )
+    if engine is None:
+        engine = "hotcoco" if fast_coco.available() and not unknown else "pycocotools"
+    evaluator: COCOeval | fast_coco.FastEvaluator
+    if engine == "hotcoco":
+        if unknown:
+            raise ValueError("hotcoco knows neither ignore: 1 nor ids from 2**53; use pycocotools")
+        evaluator = fast_coco.FastEvaluator(_truth(coco).dataset, results)
+    else:
+        evaluator = _Evaluator(_truth(coco), _predictions(coco, results), "bbox")
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator.evaluate()
-        evaluator.accumulate()
-    numbers = {"all": _summary(evaluator, slice(None))}
-    for category in sorted(coco.categories, key=lambda one: one["id"]):
-        place = list(evaluator.params.catIds).index(category["id"])
-        numbers[_unused_name(category, numbers)] = _summary(evaluator, slice(place, place + 1))
-    return numbers
+    return MatchedBoxes(evaluator, tuple(map(int, evaluator.params.imgIds)), names)
 
 
 def _truth(coco: Coco) -> COCO:
@@ -127,11 +231,11 @@ def _index(coco: Coco, annotations: Sequence[Mapping[str, Any]]) -> COCO:
     return indexed
 
 
-def _summary(evaluator: COCOeval, classes: slice) -> dict[str, float | None]:
+def _summary(evaluator: COCOeval | fast_coco.FastEvaluator, classes: slice) -> dict[str, float | None]:
     return {name: _number(evaluator, classes, rule) for name, rule in _RULES.items()}
 
 
-def _number(evaluator: COCOeval, classes: slice, rule: _Rule) -> float | None:
+def _number(evaluator: COCOeval | fast_coco.FastEvaluator, classes: slice, rule: _Rule) -> float | None:
     """Average as COCOeval.summarize does, over the given classes and without printing."""
     params = evaluator.params
     values: NDArray[Any] = evaluator.eval[rule.kind]  # [IoU, (recall,) class, area, boxes]

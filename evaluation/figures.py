@@ -1,4 +1,4 @@
-"""Figures for a paper: ROC curves and confusion matrices as PNG and SVG; same numbers, same bytes."""
+"""Figures for a paper: ROC and FROC curves, confusion matrices as PNG and SVG; same numbers, same bytes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,23 @@ from matplotlib.figure import Figure
 
 from mammodet.datasets.atomic import atomic_path
 from mammodet.evaluation.classification_metrics import Classification
-from mammodet.evaluation.summary import Level
+from mammodet.evaluation.froc import POINTS
+from mammodet.evaluation.froc_table import FrocRow, FrocTable
+from mammodet.evaluation.levels import Level
+from mammodet.evaluation.proportions import wilson_interval
+from mammodet.evaluation.resampling import primary
 
 # Okabe and Ito's colours, told apart with any colour vision; the dashes tell the curves apart in grey.
-_LINES: Mapping[str, tuple[str, str]] = {
+_LINES: Mapping[str, tuple[str, Any]] = {
     "image": ("#0072B2", "solid"),
     "breast": ("#D55E00", "dashed"),
+    "patient": ("#E69F00", (0, (5, 1, 1, 1, 1, 1))),
     "lesion_published": ("#009E73", "dashdot"),
     "lesion_all": ("#CC79A7", "dotted"),
 }
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_DASHES = ("solid", "dashed", "dashdot", "dotted", (0, (5, 1, 1, 1, 1, 1)))
+_PANELS = 4  # classes that the FROC figure shows at most
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so the figure is the same on every machine
     "font.size": 10,
@@ -47,6 +55,9 @@ def roc_figure(levels: Mapping[str, Level]) -> Figure | None:
             colour, dashes = _LINES[name]
             curve = level.roc
             label = f"{level.title} (n = {level.classification.cases}): AUC {curve.auc:.3f}"
+            interval = primary(level.intervals.get("auc", {}))
+            if interval is not None and interval.low is not None:
+                label += f" [{interval.low:.3f}, {interval.high:.3f}]"
             axes.plot(
                 curve.false_positive_rate,
                 curve.true_positive_rate,
@@ -69,22 +80,69 @@ def roc_figure(levels: Mapping[str, Level]) -> Figure | None:
     return figure
 
 
+def froc_figure(table: FrocTable) -> Figure | None:
+    """Draw one FROC curve per hit rule, a panel per class; None when no class has a curve.
+
+    The false positives are on a logarithmic axis from half the first point to twice the last; what a detector
+    finds with fewer is where the curve enters from the left.
+    """
+    drawn = [name for name in table.classes if any(row.curve.thresholds.size for row in table.of(name))]
+    if not drawn:
+        return None
+    drawn = drawn[:_PANELS]
+    first, last = POINTS[0] / 2, POINTS[-1] * 2
+    with mpl.rc_context(_STYLE):
+        columns = min(len(drawn), 2)
+        rows = -(-len(drawn) // columns)
+        figure = _figure(5.8 * columns, 4.8 * rows)
+        panels: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for axes in panels[len(drawn) :]:
+            axes.set_visible(False)
+        for axes, name in zip(panels, drawn, strict=False):
+            for number, row in enumerate(table.of(name)):
+                _draw_froc(axes, row, number, first, last)
+            ticks = [point for point in POINTS if point != 0.3]
+            axes.set(
+                xscale="log",
+                xlabel=f"False positives per {table.protocol.unit}",
+                ylabel="Sensitivity (lesions found)",
+                xlim=(first, last),
+                ylim=(-0.02, 1.02),
+                title=f"FROC by hit rule, class {name} (n = {table.of(name)[0].lesions} lesions)",
+            )
+            axes.set_xticks(ticks, [_fraction(point) for point in ticks])
+            axes.minorticks_off()
+            axes.grid(color="0.92")
+            axes.set_axisbelow(True)
+            axes.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="0.85", fontsize=8.5)
+    return figure
+
+
 def confusion_figure(levels: Mapping[str, Level]) -> Figure | None:
     """Draw the confusion matrix of every level that has cases, side by side; None when none has."""
     filled = [level for level in levels.values() if level.classification.cases]
     if not filled:
         return None
-    columns = min(len(filled), 2)
-    rows = -(-len(filled) // columns)
     with mpl.rc_context(_STYLE):
-        figure = _figure(4.2 * columns, 3.7 * rows)
-        figure.set_layout_engine("constrained", wspace=0.08, hspace=0.08)
-        panels: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).flat)
+        figure, panels = _panels(len(filled), 4.2, 3.7)
         for axes, level in zip(panels, filled, strict=False):
             _draw_confusion(axes, level.classification)
             axes.set_title(f"{level.title} (n = {level.classification.cases})")
-        for axes in panels[len(filled) :]:
-            axes.set_visible(False)
+    return figure
+
+
+def reliability_figure(levels: Mapping[str, Level]) -> Figure | None:
+    """Draw the share of malignant cases against the mean score of each bin; None when there are no cases.
+
+    The area of a point goes with the number of its cases; the lines are Wilson's intervals of 95 %.
+    """
+    filled = {name: level for name, level in levels.items() if level.classification.cases}
+    if not filled:
+        return None
+    with mpl.rc_context(_STYLE):
+        figure, panels = _panels(len(filled), 4.0, 4.4)
+        for axes, (name, level) in zip(panels, filled.items(), strict=False):
+            _draw_reliability(axes, level, _LINES[name][0])
     return figure
 
 
@@ -95,10 +153,63 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, metadata=metadata)
 
 
+def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure and its panels in rows of two or three; those beyond ``count`` are hidden."""
+    columns = min(count, 2 if count <= 4 else 3)
+    rows = -(-count // columns)
+    figure = _figure(width * columns, height * rows)
+    figure.set_layout_engine("constrained", wspace=0.08, hspace=0.08)
+    panels: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in panels[count:]:
+        axes.set_visible(False)
+    return figure, panels
+
+
 def _figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def _draw_froc(axes: Axes, row: FrocRow, number: int, first: float, last: float) -> None:
+    curve = row.curve
+    if not curve.thresholds.size:
+        return
+    axes.step(
+        [*np.maximum(curve.false_positives, first / 2), last],
+        [*curve.sensitivity, curve.sensitivity[-1]],
+        where="post",
+        color=_COLOURS[number % len(_COLOURS)],
+        linestyle=_DASHES[number % len(_DASHES)],
+        linewidth=2.0,
+        label=f"{row.rule}: CPM {row.cpm:.3f}",
+    )
+
+
+def _fraction(point: float) -> str:
+    return f"1/{1 / point:g}" if point < 1 else f"{point:g}"
+
+
+def _draw_reliability(axes: Axes, level: Level, colour: str) -> None:
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=(0, (1, 3)))
+    total = sum(one.cases for one in level.reliability)
+    for one in level.reliability:
+        if one.mean_score is None or one.share_malignant is None:
+            continue
+        limits = wilson_interval(round(one.share_malignant * one.cases), one.cases)
+        axes.vlines(one.mean_score, limits.low or 0, limits.high or 1, color=colour, linewidth=1.2, alpha=0.6)
+        size = 20 + 300 * one.cases / total
+        axes.scatter([one.mean_score], [one.share_malignant], s=size, color=colour, alpha=0.8, linewidths=0)
+    axes.set(
+        xlabel="Mean score of the bin",
+        ylabel="Share malignant",
+        xlim=(-0.03, 1.03),
+        ylim=(-0.03, 1.03),
+        aspect="equal",
+        title=f"{level.title} (n = {level.classification.cases}): ECE {level.ece:.3f}",
+    )
+    axes.grid(color="0.92")
+    axes.set_axisbelow(True)
 
 
 def _draw_confusion(axes: Axes, table: Classification) -> None:

@@ -164,5 +164,18 @@ def breast_name(image: Mapping[str, Any]) -> str:
     return "_".join(str(part) for part in (patient, image.get("study_id"), side) if part is not None)
 
 
+def patients_of_images(coco: Coco) -> dict[int, str]:
+    """Return the patient of every image, by its id; a breast is never shared out among patients.
+
+    An image without ``patient_id`` takes the patient of the first image of its breast; where that has none
+    either, the breast stands for a patient of its own.
+    """
+    patient_of_breast: dict[str, str] = {}
+    for image in coco.images:
+        breast, patient = breast_name(image), image.get("patient_id")
+        patient_of_breast.setdefault(breast, f"unknown, {breast}" if patient is None else str(patient))
+    return {image["id"]: patient_of_breast[breast_name(image)] for image in coco.images}
+
+
 def _boxes(detections: Sequence[Mapping[str, Any]], places: Iterable[int]) -> NDArray[np.float64]:
     return to_xyxy([detections[place]["bbox"] for place in places])

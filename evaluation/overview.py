@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from mammodet.evaluation.froc import POINTS
+from mammodet.evaluation.resampling import PERCENTILE, Interval, primary
 from mammodet.evaluation.summary import Evaluation
 
 _CLASSES_SHOWN = 4  # all and three more; the rest is in coco.csv
@@ -9,31 +13,80 @@ _CLASSES_SHOWN = 4  # all and three more; the rest is in coco.csv
 
 def overview(evaluation: Evaluation) -> list[str]:
     """Return the main numbers as lines, then what was left out and what could not be given."""
-    lines = [*_detection_lines(evaluation), ""]
+    lines = [*_detection_lines(evaluation), "", *_froc_lines(evaluation), ""]
     if evaluation.reason is not None:
         return [*lines, evaluation.reason]
-    return [*lines, *_level_lines(evaluation), *_remarks(evaluation)]
+    return [*lines, *_level_lines(evaluation), *_interval_remarks(evaluation), *_remarks(evaluation)]
 
 
 def _detection_lines(evaluation: Evaluation) -> list[str]:
-    lines = [f"{'COCO boxes':<18}" + "".join(f"{head:>9}" for head in ("AP", "AP50", "AP75", "AR100"))]
+    shown = ("AP", "AP50", "AP75", "AR_100")
+    lines = [f"{'COCO boxes':<18}" + "".join(f"{head:>13}" for head in ("AP", "AP50", "AP75", "AR100"))]
     for name, numbers in list(evaluation.coco.items())[:_CLASSES_SHOWN]:
-        values = (numbers[key] for key in ("AP", "AP50", "AP75", "AR_100"))
-        lines.append(f"{name[:17]:<18}" + "".join(map(_cell, values)))
+        lines.append(f"{name[:17]:<18}" + "".join(_cell(numbers[key]) for key in shown))
+        if name in evaluation.coco_intervals:
+            found = [evaluation.coco_intervals[name][key] for key in shown]
+            lines += _interval_line(evaluation, found, "")
     more = len(evaluation.coco) - _CLASSES_SHOWN
     return [*lines, f"... {more} more classes in coco.csv"] if more > 0 else lines
 
 
+def _froc_lines(evaluation: Evaluation) -> list[str]:
+    table = evaluation.froc
+    shown = [POINTS.index(point) for point in (0.25, 0.3, 1.0, 4.0)]
+    heads = [*(f"at {POINTS[place]:g}" for place in shown), "CPM", "wAFROC"]
+    lines = []
+    for name in table.classes[:_CLASSES_SHOWN]:
+        title = f"FROC per {table.protocol.unit}, {name}"
+        lines.append(f"{title[:35]:<36}" + "".join(f"{head:>9}" for head in heads))
+        for row in table.of(name):
+            values = (*(row.sensitivity[place] for place in shown), row.cpm, row.wafroc)
+            lines.append(f"{row.rule[:35]:<36}" + "".join(_cell(one, 9) for one in values))
+        lines += table.of(name)[0].notes
+    more = len(table.classes) - _CLASSES_SHOWN
+    return [*lines, f"... {more} more classes in froc.csv"] if more > 0 else lines
+
+
 def _level_lines(evaluation: Evaluation) -> list[str]:
-    heads = ("cases", "positive", "AUC", "accuracy", "sens.", "spec.")
-    lines = [f"{'malignant or not':<18}" + "".join(f"{head:>9}" for head in heads)]
+    heads = ("AUC", "accuracy", "sens.", "spec.")
+    lines = [
+        f"{'malignant or not':<18}{'cases':>9}{'positive':>9}" + "".join(f"{head:>13}" for head in heads)
+    ]
     for level in evaluation.levels.values():
         table = level.classification
         negative, positive = (table.per_class[name] for name in table.classes)
         values = (level.roc.auc, table.accuracy, positive.sensitivity, negative.sensitivity)
-        counts = f"{table.cases:>9}{positive.support:>9}"
+        counts = f"{table.cases:>9}{positive.support:>13}"
         lines.append(f"{level.title:<18}{counts}" + "".join(map(_cell, values)))
+        other, malignant = (level.class_intervals[name]["sensitivity"] for name in table.classes)
+        kinds = (level.intervals["auc"], level.intervals["accuracy"], malignant, other)
+        found = [one for one in map(primary, kinds) if one is not None]
+        lines += _interval_line(evaluation, found, " " * 18)
     return lines
+
+
+def _interval_line(evaluation: Evaluation, found: Sequence[Interval], gap: str) -> list[str]:
+    cells = [
+        "" if one.low is None else f"{one.low:.3f}-{one.high:.3f}{'' if one.method == PERCENTILE else '*'}"
+        for one in found
+    ]
+    if not any(cells):
+        return []
+    title = f"  {evaluation.bootstrap.confidence * 100:g} % interval"
+    return [f"{title:<18}{gap}" + "".join(f"{cell:>13}" for cell in cells)]
+
+
+def _interval_remarks(evaluation: Evaluation) -> list[str]:
+    bootstrap, patients = evaluation.bootstrap, evaluation.counts["patients"]
+    if not bootstrap.resamples:
+        return []
+    made = f"intervals: {bootstrap.resamples} bootstrap resamples of {patients} patients"
+    images = evaluation.levels["image"].intervals["auc"].get("bootstrap")
+    if images is not None and images.reason is not None:
+        return ["", f"no interval of the AUC of images: {images.reason}"]
+    undefined = images.undefined if images is not None else 0
+    made += f", {undefined} with images of one class only" if undefined else ""
+    return ["", made, "* where the bootstrap has no width: Wilson's interval, of an AUC Newcombe's"]
 
 
 def _remarks(evaluation: Evaluation) -> list[str]:
@@ -43,6 +96,7 @@ def _remarks(evaluation: Evaluation) -> list[str]:
         "lesions marked ignore or crowd left out": counts["lesions_ignored"],
         "lesions without an overlapping box": counts["lesions_missed"],
         "images without any prediction": counts["images_without_prediction"],
+        "images without patient_id, their breast stands for a patient": counts["images_without_patient"],
     }
     remarks = [f"{count} {what}" for what, count in told.items() if count]
     for level in evaluation.levels.values():
@@ -57,5 +111,5 @@ def _remarks(evaluation: Evaluation) -> list[str]:
     return ["", *remarks] if remarks else []
 
 
-def _cell(value: float | None) -> str:
-    return f"{'n/a' if value is None else format(value, '.3f'):>9}"
+def _cell(value: float | None, width: int = 13) -> str:
+    return f"{'n/a' if value is None else format(value, '.3f'):>{width}}"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mammodet.datasets.errors import InputError
+from mammodet.evaluation.froc import CPM_POINTS
+from mammodet.evaluation.froc_table import FrocProtocol
 from mammodet.evaluation.fusion import SCORE_THRESHOLD, SUPPRESSION_IOU
+from mammodet.evaluation.hit_rules import HitRule
 
 # Told wherever the AUC of all lesions is told.
 MISSED_BENIGN = (
@@ -17,11 +20,12 @@ MISSED_BENIGN = (
 
 @dataclass(frozen=True)
 class Protocol:
-    """The thresholds of an evaluation, all from 0 to 1; the defaults are those of Lin et al. 2023."""
+    """The rules of an evaluation; thresholds are from 0 to 1, by default those of Lin et al. 2023."""
 
     score_threshold: float = SCORE_THRESHOLD
     suppression_iou: float = SUPPRESSION_IOU
     lesion_iou: float = 0.0
+    froc: FrocProtocol = field(default_factory=FrocProtocol)
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "suppression_iou", "lesion_iou"):
@@ -73,7 +77,31 @@ def statements(protocol: Protocol) -> dict[str, str]:
         ),
         "lesion warning": MISSED_BENIGN,
         "ignored": (
-            "Lesions with ignore or iscrowd are left out everywhere; in COCO AP, boxes that find them are "
-            "neither right nor wrong."
+            "Lesions with ignore or iscrowd are left out everywhere; in COCO AP and FROC, boxes that find "
+            "them are neither right nor wrong."
+        ),
+        "froc": _froc_statement(protocol.froc),
+        "afroc": (
+            "The chance that a lesion has a higher score than the highest false positive of a normal image, "
+            "ties counting half; a lesion or an image without one has no score, the lowest of all. wAFROC: "
+            "the lesions of one image share the weight 1 (Chakraborty and Zhai 2016). AFROC1 and wAFROC1 "
+            "compare with the positive images too."
         ),
     }
+
+
+def _froc_statement(protocol: FrocProtocol) -> str:
+    rules = "; ".join(f"{rule}: {HitRule.parse(rule).describe()}" for rule in protocol.hit_rules)
+    classes = (
+        "Each class by itself: predictions of the class, lesions of the class."
+        if protocol.class_aware
+        else "Any prediction may find any lesion, whatever the classes."
+    )
+    return (
+        f"All predictions as given. Sensitivity by lesion against false positives per {protocol.unit}. "
+        f"{classes} A prediction hits a lesion by the rule ({rules}). By falling score each prediction finds "
+        "the lesion that it hits best and that is not found yet; a further hit on a found lesion is neither "
+        "a hit nor a false positive. Equal scores are one threshold and every threshold is kept. "
+        "Sensitivity at x: the highest of a threshold with at most x false "
+        f"positives, not interpolated; CPM: its mean at {', '.join(f'{one:g}' for one in CPM_POINTS)}."
+    )

@@ -8,11 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from mammodet.datasets.atomic import write_json, write_text
 from mammodet.evaluation.detection_metrics import NUMBER_NAMES
-from mammodet.evaluation.figures import confusion_figure, roc_figure, save_figure
+from mammodet.evaluation.figures import (
+    confusion_figure,
+    froc_figure,
+    reliability_figure,
+    roc_figure,
+    save_figure,
+)
+from mammodet.evaluation.froc import POINTS
+from mammodet.evaluation.operating_points import NUMBERS as POINT_NUMBERS
 from mammodet.evaluation.protocol import statements
+from mammodet.evaluation.resampling import Interval, primary
 from mammodet.evaluation.summary import Evaluation, metrics_document, package_versions
 from mammodet.evaluation.tables import csv_tables
 
@@ -20,9 +30,14 @@ REPORT = "report.html"
 _TEMPLATE = Path(__file__).with_name("report.html")
 _FIGURES = {
     "roc": "ROC curves of the malignancy score",
+    "froc": "FROC curves: the same predictions under every hit rule",
     "confusion": "Confusion matrices, true against predicted",
+    "reliability": "Reliability of the malignancy score in bins of 0.1, with Wilson’s 95 % intervals",
 }
-_TABLES = ("coco", "image", "breast", "lesion", "images", "breasts", "lesions", "roc")
+_TABLES = (
+    *("coco", "intervals", "froc", "froc_curves", "operating_points", "calibration", "fusion", "roc"),
+    *("image", "breast", "patient", "lesion", "images", "breasts", "patients", "lesions", "comparison"),
+)
 
 
 def write_report(evaluation: Evaluation, out: Path, inputs: Mapping[str, Any]) -> Path:
@@ -48,7 +63,9 @@ def write_report(evaluation: Evaluation, out: Path, inputs: Mapping[str, Any]) -
     figures = {}
     for name, figure in (
         ("roc", roc_figure(evaluation.levels)),
+        ("froc", froc_figure(evaluation.froc)),
         ("confusion", confusion_figure(evaluation.levels)),
+        ("reliability", reliability_figure(evaluation.levels)),
     ):
         if figure is not None:
             save_figure(figure, out / f"{name}.png")
@@ -64,12 +81,15 @@ def render(evaluation: Evaluation, inputs: Mapping[str, Any], figures: Mapping[s
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = number
+    environment.filters["interval"] = interval
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         evaluation=evaluation,
         inputs=inputs,
         rules=statements(evaluation.protocol),
         versions=package_versions(),
         number_names=NUMBER_NAMES,
+        froc_points=POINTS,
+        point_names=POINT_NUMBERS,
         figures={caption: _data_uri(path) for caption, path in figures.items()},
     )
 
@@ -85,6 +105,14 @@ def _remove_earlier(out: Path) -> None:
 def number(value: float | None) -> str:
     """Show a ratio with three decimals, and n/a where there is none."""
     return "n/a" if value is None else f"{value:.3f}"
+
+
+def interval(kinds: Mapping[str, Interval]) -> Markup:
+    """Show the interval of a number with three decimals in small print; nothing where there is none."""
+    found = primary(kinds)
+    if found is None or found.low is None:
+        return Markup()
+    return Markup("<small>{:.3f} to {:.3f}</small>").format(found.low, found.high)
 
 
 def _data_uri(path: Path) -> str:

@@ -4,83 +4,120 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 from mammodet.datasets.coco import CATEGORY_NAMES, Coco, counts
-from mammodet.evaluation.cases import MISSED, NOT_MALIGNANT, Cases, LesionCase, collect_cases
-from mammodet.evaluation.classification_metrics import Classification, classify
-from mammodet.evaluation.detection_metrics import coco_metrics
+from mammodet.evaluation import fast_coco
+from mammodet.evaluation.cases import MISSED, Cases, collect_cases
+from mammodet.evaluation.coco_intervals import coco_intervals
+from mammodet.evaluation.detection_metrics import match_boxes
+from mammodet.evaluation.froc_table import FrocTable, froc_document, froc_table
+from mammodet.evaluation.fusion import patients_of_images
+from mammodet.evaluation.fusion_rules import LogisticRule
+from mammodet.evaluation.fusion_table import FusionRow, fusion_table
+from mammodet.evaluation.levels import Intervals, Judged, Level, Uncertainty, lesions, malignant_or_not
+from mammodet.evaluation.operating_points import DEFAULT_RULES, PointRule
 from mammodet.evaluation.protocol import Protocol, statements
-from mammodet.evaluation.roc import Roc, roc
+from mammodet.evaluation.resampling import Bootstrap, Interval, PatientResamples
 
 SCHEMA = "mammodet.metrics/1"
-_PACKAGES = ("mammodet", "pycocotools", "scikit-learn", "numpy", "matplotlib")
+_PACKAGES = ("mammodet", "pycocotools", "scikit-learn", "scipy", "numpy", "matplotlib")
 
 
 @dataclass(frozen=True)
-class Level:
-    """The numbers of the images, of the breasts, or of the lesions under one protocol.
+class Options:
+    """How an evaluation is made beside its protocol: intervals, operating points, a fitted fusion rule."""
 
-    ``without_normals`` is the ROC of malignant against benign alone, None without normals to leave out.
-    """
-
-    title: str
-    classification: Classification
-    roc: Roc
-    without_normals: Roc | None = None
+    bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    points: Sequence[PointRule] = DEFAULT_RULES
+    fitted: LogisticRule | None = None
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Everything one evaluation gives.
 
-    ``coco`` holds the twelve numbers by class, "all" first. ``levels`` has the keys image, breast,
-    lesion_published and lesion_all; it is empty and ``cases`` None when the categories are not benign and
-    malignant, and ``reason`` says so.
+    ``coco`` holds the twelve numbers by class, "all" first, ``froc`` one row per hit rule. ``levels`` has the
+    keys image, breast, patient, lesion_published and lesion_all; it is empty and ``cases`` None when the
+    categories are not benign and malignant, and ``reason`` says so. ``fusion`` compares the rules that fuse
+    boxes into a score.
     """
 
     protocol: Protocol
     counts: dict[str, int]
     coco: dict[str, dict[str, float | None]]
+    froc: FrocTable
     levels: dict[str, Level]
     cases: Cases | None
     reason: str | None
+    coco_intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    fusion: Sequence[FusionRow] = ()
+    bootstrap: Bootstrap = field(default_factory=lambda: Bootstrap(resamples=0))
 
 
-def evaluate(coco: Coco, results: Sequence[Mapping[str, Any]], protocol: Protocol) -> Evaluation:
+def evaluate(
+    coco: Coco,
+    results: Sequence[Mapping[str, Any]],
+    protocol: Protocol,
+    options: Options | None = None,
+) -> Evaluation:
     """Evaluate checked COCO ``results`` against ``coco``, which may be any COCO file, profile or not."""
-    numbers = coco_metrics(coco, results)
+    options = options or Options()
+    bootstrap = options.bootstrap
+    patient_of, resamples = patients_of_images(coco), resamples_of(coco, bootstrap)
+    matched = match_boxes(coco, results)
+    numbers = matched.numbers()
+    froc = froc_table(coco, results, protocol.froc)
+    intervals = coco_intervals(matched, patient_of, resamples)
+    tally = _base_counts(coco, results) | {"patients": resamples.patients}
     known = {category["id"]: category.get("name") for category in coco.categories}
     if known != dict(CATEGORY_NAMES):
         reason = (
             f"image, breast and lesion tables need the categories {_listed(dict(CATEGORY_NAMES))}; "
             f"this file has {_listed(known)}"
         )
-        return Evaluation(protocol, _base_counts(coco, results), numbers, {}, None, reason)
+        return Evaluation(protocol, tally, numbers, froc, {}, None, reason, intervals, (), bootstrap)
     cases = collect_cases(coco, results, protocol)
-    levels = {
-        "image": _malignant_or_not("Images", [(c.truth, c.predicted, c.score) for c in cases.images]),
-        "breast": _malignant_or_not("Breasts", [(c.truth, c.predicted, c.score) for c in cases.breasts]),
-        "lesion_published": _lesions(
-            "Lesions, matched", [case for case in cases.lesions if case.predicted != MISSED], ()
-        ),
-        "lesion_all": _lesions("Lesions, all", cases.lesions, (MISSED,)),
-    }
-    tally = _base_counts(coco, results) | _case_counts(cases, results, protocol)
-    return Evaluation(protocol, tally, numbers, levels, cases, None)
+    uncertainty = Uncertainty(resamples, options.points)
+    return Evaluation(
+        protocol,
+        tally | _case_counts(cases, results, protocol),
+        numbers,
+        froc,
+        _levels(cases, uncertainty),
+        cases,
+        None,
+        intervals,
+        fusion_table(coco, results, cases, options.fitted, resamples),
+        bootstrap,
+    )
+
+
+def resamples_of(coco: Coco, bootstrap: Bootstrap) -> PatientResamples:
+    """Return the resamples of the patients of ``coco``, the same for every number and every model."""
+    patient_of = patients_of_images(coco)
+    return PatientResamples(
+        [patient_of[image["id"]] for image in coco.images],
+        bootstrap.resamples,
+        bootstrap.seed,
+        confidence=bootstrap.confidence,
+    )
 
 
 def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return what ``metrics.json`` holds; a number that does not exist is null.
 
     Keys: ``schema``; ``inputs`` (path and SHA-256 of both files); ``versions``; ``protocol`` (the thresholds,
-    and ``rules`` in words); ``counts``; ``coco`` (class -> the twelve numbers); ``image``, ``breast``,
-    ``lesion_published`` and ``lesion_all``, absent with a ``reason`` when the categories are not those of
-    the profile. Each of these has ``cases``, ``positives``, ``accuracy``, ``auc``, ``auc_note``,
-    ``auc_malignant_vs_benign`` (null without normals), ``per_class`` (support, precision, sensitivity, f1)
-    and ``confusion`` (``classes`` = rows, ``answers`` = columns, ``counts``).
+    and ``rules`` in words); ``counts``; ``bootstrap``; ``coco`` (class -> the twelve numbers) and
+    ``coco_intervals``; ``froc`` (``rows``, one per hit rule and class); ``image``, ``breast``, ``patient``,
+    ``lesion_published`` and ``lesion_all``, absent with a ``reason`` when the categories are not those of the
+    profile; ``fusion_rules``. Each level has ``cases``, ``positives``, ``patients``, ``accuracy``, ``auc``,
+    ``auc_note``, ``auc_malignant_vs_benign`` (null without normals), ``brier``, ``ece``, ``reliability`` (by
+    bin), ``intervals`` (number -> kind -> interval), ``per_class`` (support, precision, sensitivity, f1,
+    ``intervals``), ``operating_points`` and ``confusion`` (``classes`` = rows, ``answers`` = columns,
+    ``counts``).
     """
     document = {
         "schema": SCHEMA,
@@ -89,38 +126,48 @@ def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[
         "protocol": {**asdict(evaluation.protocol), "rules": statements(evaluation.protocol)},
         "counts": evaluation.counts,
         "coco": evaluation.coco,
+        "froc": froc_document(evaluation.froc),
+        "coco_intervals": {
+            name: {number: asdict(interval) for number, interval in numbers.items()}
+            for name, numbers in evaluation.coco_intervals.items()
+        },
+        "bootstrap": asdict(evaluation.bootstrap),
     }
     if evaluation.reason is not None:
         document["reason"] = evaluation.reason
-    return document | {name: _level_document(level) for name, level in evaluation.levels.items()}
+    document |= {name: _level_document(level) for name, level in evaluation.levels.items()}
+    return document | {"fusion_rules": [asdict(row) for row in evaluation.fusion]}
 
 
 def package_versions() -> dict[str, str]:
     """Return the versions of the packages that the numbers come from."""
-    return {name: version(name) for name in _PACKAGES}
+    names = (*_PACKAGES, "hotcoco") if fast_coco.available() else _PACKAGES
+    return {name: version(name) for name in names}
 
 
-def _malignant_or_not(title: str, cases: Sequence[tuple[str | None, str, float]]) -> Level:
-    known = [(truth, predicted, score) for truth, predicted, score in cases if truth is not None]
-    truths = ["malignant" if truth == "malignant" else NOT_MALIGNANT for truth, _, _ in known]
-    table = classify(truths, [predicted for _, predicted, _ in known], (NOT_MALIGNANT, "malignant"))
-    lesioned = [(truth, score) for truth, _, score in known if truth != "normal"]
-    without_normals = _roc(lesioned) if len(lesioned) < len(known) else None
-    return Level(title, table, _roc([(truth, score) for truth, _, score in known]), without_normals)
-
-
-def _lesions(title: str, cases: Sequence[LesionCase], other_answers: Sequence[str]) -> Level:
-    table = classify(
-        [case.truth for case in cases],
-        [case.predicted for case in cases],
-        ("benign", "malignant"),
-        other_answers,
-    )
-    return Level(title, table, _roc([(case.truth, case.score) for case in cases]))
-
-
-def _roc(cases: Sequence[tuple[str, float]]) -> Roc:
-    return roc([truth == "malignant" for truth, _ in cases], [score for _, score in cases])
+def _levels(cases: Cases, uncertainty: Uncertainty) -> dict[str, Level]:
+    images, breasts = cases.patient_of_image, cases.patient_of_breast
+    all_lesions = [Judged(c.truth, c.predicted, c.score, images[c.image_id]) for c in cases.lesions]
+    matched = [case for case in all_lesions if case.predicted != MISSED]
+    return {
+        "image": malignant_or_not(
+            "Images",
+            [Judged(c.truth, c.predicted, c.score, images[c.image_id]) for c in cases.images],
+            uncertainty,
+        ),
+        "breast": malignant_or_not(
+            "Breasts",
+            [Judged(c.truth, c.predicted, c.score, breasts[c.breast]) for c in cases.breasts],
+            uncertainty,
+        ),
+        "patient": malignant_or_not(
+            "Patients",
+            [Judged(c.truth, c.predicted, c.score, c.patient) for c in cases.patients],
+            uncertainty,
+        ),
+        "lesion_published": lesions("Lesions, matched", matched, (), uncertainty),
+        "lesion_all": lesions("Lesions, all", all_lesions, (MISSED,), uncertainty),
+    }
 
 
 def _base_counts(coco: Coco, results: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -130,6 +177,7 @@ def _base_counts(coco: Coco, results: Sequence[Mapping[str, Any]]) -> dict[str, 
         "images_without_prediction": sum(image["id"] not in predicted for image in coco.images),
         "lesions": sum(counts(one) for one in coco.annotations),
         "lesions_ignored": sum(not counts(one) for one in coco.annotations),
+        "images_without_patient": sum(image.get("patient_id") is None for image in coco.images),
         "predictions": len(results),
     }
 
@@ -157,12 +205,28 @@ def _level_document(level: Level) -> dict[str, Any]:
     return {
         "cases": table.cases,
         "positives": level.roc.positives,
+        "patients": level.patients,
         "accuracy": table.accuracy,
         "auc": level.roc.auc,
         "auc_note": level.roc.note,
         "auc_malignant_vs_benign": level.without_normals.auc if level.without_normals else None,
-        "per_class": {name: asdict(numbers) for name, numbers in table.per_class.items()},
+        "brier": level.brier,
+        "ece": level.ece,
+        "reliability": [asdict(one) for one in level.reliability],
+        "intervals": _interval_document(level.intervals),
+        "per_class": {
+            name: asdict(numbers) | {"intervals": _interval_document(level.class_intervals[name])}
+            for name, numbers in table.per_class.items()
+        },
+        "operating_points": [asdict(point) for point in level.points],
         "confusion": {"classes": table.classes, "answers": table.answers, "counts": table.confusion},
+    }
+
+
+def _interval_document(intervals: Intervals) -> dict[str, Any]:
+    return {
+        number: {kind: asdict(interval) for kind, interval in kinds.items()}
+        for number, kinds in intervals.items()
     }
 
 

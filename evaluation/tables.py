@@ -4,25 +4,52 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from mammodet.evaluation.cases import BreastCase, ImageCase, LesionCase
+from mammodet.evaluation.cases import BreastCase, ImageCase, LesionCase, PatientCase
 from mammodet.evaluation.detection_metrics import NUMBER_NAMES
-from mammodet.evaluation.summary import Evaluation, Level
+from mammodet.evaluation.froc_table import FrocTable, row_record
+from mammodet.evaluation.fusion_table import FusionRow
+from mammodet.evaluation.levels import Level
+from mammodet.evaluation.resampling import Interval
+from mammodet.evaluation.summary import Evaluation
 
 NOT_AVAILABLE = "n/a"
+_INTERVAL_COLUMNS = ("level", "number", "value", "interval", *(one.name for one in fields(Interval)))
+_POINT_COLUMNS = (
+    *("level", "point", "threshold", "number", "value"),
+    *(f"{kind} {end}" for kind in ("bootstrap", "wilson") for end in ("low", "high")),
+    "reason",
+)
+_FUSION_COLUMNS = (
+    *("level", "rule", "cases", "positives", "auc"),
+    *(
+        f"{kind} {end}"
+        for kind in ("bootstrap", "delong", "obuchowski", "newcombe")
+        for end in ("low", "high")
+    ),
+    "note",
+)
 
 
 def csv_tables(evaluation: Evaluation) -> dict[str, str]:
     """Return the CSV text of every table by file name.
 
-    ``coco.csv`` has one row per class; ``image.csv``, ``breast.csv`` and ``lesion.csv`` one per class with
-    its row of the confusion matrix, and one for all; ``images.csv``, ``breasts.csv`` and ``lesions.csv`` one
-    per case; ``roc.csv`` one per point of each curve.
+    ``coco.csv`` has one row per class, ``froc.csv`` one per hit rule and class, ``froc_curves.csv`` one per
+    point at which a FROC curve rises; ``image.csv``, ``breast.csv``, ``patient.csv`` and ``lesion.csv`` one
+    per class with its row of the confusion matrix, and one for all; ``images.csv``, ``breasts.csv``,
+    ``patients.csv`` and ``lesions.csv`` one per case; ``roc.csv`` one per point of each curve;
+    ``operating_points.csv`` one per level, point and number; ``calibration.csv`` one per level and bin;
+    ``fusion.csv`` one per fusion rule and level; ``intervals.csv`` one per number and kind of interval.
     """
-    tables = {"coco.csv": _coco_table(evaluation.coco)}
+    tables = {
+        "coco.csv": _coco_table(evaluation.coco),
+        "intervals.csv": _interval_table(evaluation),
+        "froc.csv": _froc_table(evaluation.froc),
+        "froc_curves.csv": _froc_curves(evaluation.froc),
+    }
     if evaluation.cases is None:
         return tables
     levels, cases = evaluation.levels, evaluation.cases
@@ -30,18 +57,44 @@ def csv_tables(evaluation: Evaluation) -> dict[str, str]:
     return tables | {
         "image.csv": _table(_level_rows(levels["image"])),
         "breast.csv": _table(_level_rows(levels["breast"])),
+        "patient.csv": _table(_level_rows(levels["patient"])),
         "lesion.csv": _table(
             [{"lesions": name, **row} for name, level in lesions.items() for row in _level_rows(level)]
         ),
         "images.csv": _case_table(ImageCase, cases.images),
         "breasts.csv": _case_table(BreastCase, cases.breasts),
+        "patients.csv": _case_table(PatientCase, cases.patients),
         "lesions.csv": _case_table(LesionCase, cases.lesions),
         "roc.csv": _roc_table(levels),
+        "operating_points.csv": _table(_point_rows(levels), _POINT_COLUMNS),
+        "calibration.csv": _table(_reliability_rows(levels)),
+        "fusion.csv": _table(_fusion_rows(evaluation.fusion), _FUSION_COLUMNS),
     }
 
 
 def _coco_table(numbers: Mapping[str, Mapping[str, float | None]]) -> str:
     return _table([{"class": name, **values} for name, values in numbers.items()], ("class", *NUMBER_NAMES))
+
+
+def _froc_table(table: FrocTable) -> str:
+    rows = []
+    for record in map(row_record, table.rows):
+        at = {f"sensitivity at {point}": value for point, value in record.pop("sensitivity").items()}
+        rows.append({"denominator": table.protocol.denominator, **record, **at})
+        rows[-1]["notes"] = "; ".join(record["notes"])
+    return _table(rows)
+
+
+def _froc_curves(table: FrocTable) -> str:
+    columns = ("rule", "classes", "false_positives", "sensitivity", "threshold")
+    rows = []
+    for row in table.rows:
+        curve = row.curve
+        points = zip(curve.false_positives, curve.sensitivity, curve.thresholds, strict=True)
+        rows += [
+            dict(zip(columns, (row.rule, row.classes, *map(float, point)), strict=True)) for point in points
+        ]
+    return _table(rows, columns)
 
 
 def _level_rows(level: Level) -> list[dict[str, Any]]:
@@ -51,7 +104,13 @@ def _level_rows(level: Level) -> list[dict[str, Any]]:
         given = {f"predicted {answer}": count for answer, count in zip(table.answers, answers, strict=True)}
         rows.append({"class": name, **asdict(table.per_class[name]), **given})
     without_normals = {"auc_malignant_vs_benign": level.without_normals.auc} if level.without_normals else {}
-    overall = {"support": table.cases, "accuracy": table.accuracy, "auc": level.roc.auc}
+    overall = {
+        "support": table.cases,
+        "accuracy": table.accuracy,
+        "auc": level.roc.auc,
+        "brier": level.brier,
+        "ece": level.ece,
+    }
     return [*rows, {"class": "all", **overall, **without_normals}]
 
 
@@ -65,12 +124,75 @@ def _roc_table(levels: Mapping[str, Level]) -> str:
     return _table(rows, columns)
 
 
+def _interval_table(evaluation: Evaluation) -> str:
+    rows = [
+        _interval_row("coco", f"{one} {number}", evaluation.coco[one][number], "bootstrap", interval)
+        for one, numbers in evaluation.coco_intervals.items()
+        for number, interval in numbers.items()
+    ]
+    for name, level in evaluation.levels.items():
+        for (what, value), kinds in _level_intervals(level):
+            rows += [_interval_row(name, what, value, kind, one) for kind, one in kinds.items()]
+    return _table(rows, _INTERVAL_COLUMNS)
+
+
+def _level_intervals(level: Level) -> Iterator[tuple[tuple[str, float | None], Mapping[str, Interval]]]:
+    values = {
+        "auc": level.roc.auc,
+        "brier": level.brier,
+        "ece": level.ece,
+        "accuracy": level.classification.accuracy,
+    }
+    if level.without_normals is not None:
+        values["auc_malignant_vs_benign"] = level.without_normals.auc
+    for number, kinds in level.intervals.items():
+        yield (number, values[number]), kinds
+    for one, numbers in level.class_intervals.items():
+        for number, kinds in numbers.items():
+            yield (f"{one} {number}", getattr(level.classification.per_class[one], number)), kinds
+
+
+def _interval_row(level: str, number: str, value: float | None, kind: str, one: Interval) -> dict[str, Any]:
+    return {"level": level, "number": number, "value": value, "interval": kind, **asdict(one)}
+
+
+def _point_rows(levels: Mapping[str, Level]) -> Iterator[dict[str, Any]]:
+    for name, level in levels.items():
+        for point in level.points:
+            start = {"level": name, "point": point.name, "threshold": point.threshold}
+            if point.reason is not None:
+                yield {**start, "reason": point.reason}
+            for number, estimate in point.numbers.items():
+                row = {**start, "number": number, "value": estimate.value}
+                yield row | {
+                    f"{kind} {end}": getattr(one, end)
+                    for kind, one in estimate.intervals.items()
+                    for end in ("low", "high")
+                }
+
+
+def _reliability_rows(levels: Mapping[str, Level]) -> Iterator[dict[str, Any]]:
+    for name, level in levels.items():
+        yield from ({"level": name, **asdict(one)} for one in level.reliability)
+
+
+def _fusion_rows(rows: Sequence[FusionRow]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        shown = {name: getattr(row, name) for name in ("level", "rule", "cases", "positives", "auc", "note")}
+        yield shown | {
+            f"{kind} {end}": getattr(one, end)
+            for kind, one in row.intervals.items()
+            for end in ("low", "high")
+        }
+
+
 def _case_table(kind: type[Any], cases: Sequence[Any]) -> str:
     return _table([asdict(case) for case in cases], [field.name for field in fields(kind)])
 
 
-def _table(rows: Sequence[Mapping[str, Any]], columns: Iterable[str] | None = None) -> str:
+def _table(rows: Iterable[Mapping[str, Any]], columns: Iterable[str] | None = None) -> str:
     """Write rows as CSV; without ``columns`` those of all rows in order of appearance."""
+    rows = list(rows)
     names = list(columns or dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, restval="", lineterminator="\n")

@@ -16,7 +16,11 @@ from mammodet.datasets.coco import AnnotationRecord, Coco, ImageRecord
 from mammodet.datasets.mammogram import read_mammogram
 from mammodet.datasets.phantom import PhantomConfig, write_patient
 from mammodet.datasets.standardise import Recipe, standardise
-from mammodet.evaluation.detection_metrics import coco_metrics
+from mammodet.evaluation import fast_coco
+from mammodet.evaluation.detection_metrics import match_boxes
+from mammodet.evaluation.protocol import Protocol
+from mammodet.evaluation.resampling import Bootstrap
+from mammodet.evaluation.summary import Options, evaluate
 from mammodet.tools.bench_prepare import write_compressed_patient
 from mammodet.tools.score import Arguments, score
 
@@ -35,7 +39,7 @@ class PipelineRate:
 def measure_pipeline(
     config: PhantomConfig, model: Path, images: int, folder: Path, device: str
 ) -> list[PipelineRate]:
-    """Measure on the four views of a phantom patient, and COCO metrics on ``images`` made-up images."""
+    """Measure on the four views of a phantom patient, and metrics on ``images`` made-up images."""
     write_patient(folder / "plain", config, 1)
     write_compressed_patient(folder / "jpeg2000", config, 1)
     rates = []
@@ -44,9 +48,7 @@ def measure_pipeline(
         rates.append(_rate(f"read DICOM, {name}", paths, read_mammogram))
     read = [read_mammogram(path) for path in sorted((folder / "plain").rglob("*.dcm"))]
     rates.append(_rate("crop to the breast", read, lambda one: standardise(one, Recipe())))
-    coco, results = made_up_results(images)
-    seconds = _seconds(lambda: coco_metrics(coco, results))
-    rates.append(PipelineRate("COCO metrics (pycocotools)", images / seconds, "images"))
+    rates += metric_rates(images)
     arguments = Arguments(
         [str(folder / "plain")], str(model), str(folder / "scores"), device=device, precision="bf16"
     )
@@ -56,14 +58,30 @@ def measure_pipeline(
     return rates
 
 
+def metric_rates(images: int) -> list[PipelineRate]:
+    """Measure COCO metrics by both engines, and a whole evaluation with 1,000 bootstrap resamples."""
+    coco, results = made_up_results(images)
+    work: dict[str, Callable[[], Any]] = {
+        "COCO metrics (pycocotools)": lambda: match_boxes(coco, results, "pycocotools").numbers()
+    }
+    if fast_coco.available():
+        work["COCO metrics (hotcoco)"] = lambda: match_boxes(coco, results, "hotcoco").numbers()
+    options = Options(Bootstrap(resamples=1000))
+    name = "all metrics with intervals, 1,000 resamples"
+    work[name] = lambda: evaluate(coco, results, Protocol(), options)
+    return [PipelineRate(step, images / _seconds(one), "images") for step, one in work.items()]
+
+
 def made_up_results(images: int) -> tuple[Coco, list[dict[str, Any]]]:
-    """Return a COCO file of ``images`` with two lesions each, and 100 predictions for each image."""
+    """Return a COCO file of ``images`` with two lesions and 100 predictions each, four images a patient."""
     rng = np.random.default_rng(0)
     records: list[ImageRecord] = []
     annotations: list[AnnotationRecord] = []
     results: list[dict[str, Any]] = []
     for number in range(1, images + 1):
-        records.append({"id": number, "file_name": f"{number}.dcm", "width": 3328, "height": 4096})
+        record: ImageRecord = {"id": number, "file_name": f"{number}.dcm", "width": 3328, "height": 4096}
+        record["patient_id"] = str(number // 4)
+        records.append(record)
         true = rng.uniform([0, 0, 20, 20], [3000, 3800, 200, 200], (2, 4))
         for box in true:
             annotations.append(

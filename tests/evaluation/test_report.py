@@ -10,7 +10,13 @@ import cv2
 import pytest
 
 from mammodet.datasets.coco import Coco
-from mammodet.evaluation.figures import confusion_figure, roc_figure, save_figure
+from mammodet.evaluation.figures import (
+    confusion_figure,
+    froc_figure,
+    reliability_figure,
+    roc_figure,
+    save_figure,
+)
 from mammodet.evaluation.overview import overview
 from mammodet.evaluation.protocol import Protocol
 from mammodet.evaluation.report import render, write_report
@@ -40,11 +46,12 @@ def rows(text):
 
 
 def test_figures_are_the_same_bytes_again_and_readable(tmp_path):
-    for draw in (roc_figure, confusion_figure):
+    drawn = {roc_figure: "levels", confusion_figure: "levels", reliability_figure: "levels"}
+    for draw, part in (drawn | {froc_figure: "froc"}).items():
         for suffix in (".svg", ".png"):
             paths = [tmp_path / f"{draw.__name__}{run}{suffix}" for run in (1, 2)]
             for path in paths:
-                save_figure(draw(study().levels), path)
+                save_figure(draw(getattr(study(), part)), path)
             assert paths[0].read_bytes() == paths[1].read_bytes()
         picture = cv2.imread(str(tmp_path / f"{draw.__name__}1.png"))
         assert min(picture.shape[:2]) > 800
@@ -56,17 +63,18 @@ def test_the_roc_figure_tells_each_auc_on_a_square_with_named_axes():
     levels = study().levels
     axes = roc_figure(levels).axes[0]
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert len(labels) == 4
-    assert labels[0] == f"Images (n = 4): AUC {levels['image'].roc.auc:.3f}"
+    assert len(labels) == 5
+    assert labels[0].startswith(f"Images (n = 4): AUC {levels['image'].roc.auc:.3f} [")
     assert axes.get_aspect() == 1
     assert axes.get_xlabel() and axes.get_ylabel()
     dashes = {(line.get_color(), line.get_linestyle()) for line in axes.get_lines()[1:]}
-    assert len(dashes) == 4
+    assert len(dashes) == 5
 
 
 def test_the_confusion_figure_shows_every_count():
     levels = study().levels
-    for axes, level in zip(confusion_figure(levels).axes, levels.values(), strict=True):
+    panels = [axes for axes in confusion_figure(levels).axes if axes.get_visible()]
+    for axes, level in zip(panels, levels.values(), strict=True):
         shown = [int(text.get_text().split("\n")[0]) for text in axes.texts]
         assert shown == [count for row in level.classification.confusion for count in row]
 
@@ -88,7 +96,7 @@ def test_tables_hold_the_numbers_and_na_where_there_is_none():
     assert image["all"]["auc_malignant_vs_benign"] == "n/a"
     assert [row["truth"] for row in rows(tables["images.csv"])] == ["malignant", "normal", "normal"]
     assert {row["lesions"] for row in rows(tables["lesion.csv"])} == {"matched", "all"}
-    assert {row["curve"] for row in rows(tables["roc.csv"])} == {"image", "breast"}
+    assert {row["curve"] for row in rows(tables["roc.csv"])} == {"image", "breast", "patient"}
 
 
 def test_the_page_is_whole_and_reaches_for_nothing_outside(tmp_path):
@@ -96,11 +104,16 @@ def test_the_page_is_whole_and_reaches_for_nothing_outside(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {
         "report.html",
         "metrics.json",
-        *(f"{name}.csv" for name in ("coco", "roc")),
-        *(f"{name}{plural}.csv" for name in ("image", "breast", "lesion") for plural in ("", "s")),
-        *(f"{name}.{suffix}" for name in ("roc", "confusion") for suffix in ("png", "svg")),
+        *(f"{name}.csv" for name in ("coco", "froc", "froc_curves", "roc", "intervals", "calibration")),
+        *(f"{name}.csv" for name in ("operating_points", "fusion")),
+        *(f"{name}{plural}.csv" for name in ("image", "breast", "patient", "lesion") for plural in ("", "s")),
+        *(
+            f"{name}.{suffix}"
+            for name in ("roc", "froc", "confusion", "reliability")
+            for suffix in ("png", "svg")
+        ),
     }
-    assert page.count("data:image/svg+xml;base64,") == 2
+    assert page.count("data:image/svg+xml;base64,") == 4
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     assert "prefers-color-scheme: dark" in page
     assert "at least 0.3 count" in page
@@ -152,7 +165,11 @@ def test_missed_malignant_lesions_raise_no_warning():
 def test_nothing_of_an_earlier_evaluation_stays(tmp_path):
     write_report(study(), tmp_path, INPUTS)
     write_report(study(["normal"], [{"id": 1, "name": "mass"}]), tmp_path, INPUTS)
-    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "metrics.json", "coco.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "report.html",
+        "metrics.json",
+        *(f"{name}.csv" for name in ("coco", "intervals", "froc", "froc_curves")),
+    }
 
 
 def test_files_of_somebody_else_stay(tmp_path):

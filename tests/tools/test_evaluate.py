@@ -1,5 +1,7 @@
 """``mammodet evaluate``: what it writes and prints, and one line for each kind of bad input."""
 
+import csv
+import io
 import json
 
 import pytest
@@ -103,6 +105,28 @@ def test_any_coco_file_gets_its_coco_numbers(evaluate, shared_data, tmp_path, ca
     assert "need the categories 1 benign, 2 malignant" in capsys.readouterr().out
 
 
+def test_every_hit_rule_stands_in_the_table_by_default(evaluate, truth, predictions, tmp_path, capsys):
+    assert evaluate(truth, predictions) == 0
+    froc = metrics(tmp_path)["froc"]
+    assert [row["rule"] for row in froc["rows"]] == ["center", "iou:0.1", "iou:0.2", "iou:0.5", "duke"]
+    assert all(row["cpm"] == row["afroc"] == row["wafroc"] == 1 for row in froc["rows"])
+    assert "FROC per image" in capsys.readouterr().out
+    header = (tmp_path / "out" / "froc.csv").read_text().splitlines()[0]
+    assert header.startswith("denominator,rule,classes,lesions") and "sensitivity at 0.125" in header
+
+
+def test_froc_options(evaluate, truth, predictions, tmp_path):
+    options = ["--hit-rules", "[overlap, center-distance:40px]", "--froc-denominator", "patient"]
+    assert evaluate(truth, predictions, *options, "--class-aware", "true") == 0
+    froc = metrics(tmp_path)["froc"]
+    assert {row["rule"] for row in froc["rows"]} == {"overlap", "center-distance:40px"}
+    assert [row["classes"] for row in froc["rows"][::2]] == ["benign", "malignant"]
+    assert froc["denominator"] == "patient"
+    first = (tmp_path / "out" / "metrics.json").read_bytes()
+    assert main(["evaluate", "--config", str(tmp_path / "out" / "config.yaml")]) == 0
+    assert (tmp_path / "out" / "metrics.json").read_bytes() == first
+
+
 def _without(key):
     return lambda truth, results: truth.pop(key)
 
@@ -145,6 +169,9 @@ def test_an_object_is_no_results_list(evaluate, truth, predictions, capsys):
     [
         (["--score-threshold", "1.5"], "score_threshold: must be from 0 to 1"),
         (["--lesion-iou", "much"], "lesion_iou"),
+        (["--hit-rules", "[center, iou]"], "hit_rules: is no hit rule (found 'iou'); choose from center"),
+        (["--hit-rules", "[center-distance:5mm]"], "images[id=1].spacing_mm: is needed by the hit rule"),
+        (["--froc-denominator", "exam"], "froc_denominator"),
         (["--no-such-option", "1"], "no-such-option"),
     ],
 )
@@ -162,3 +189,158 @@ def test_missing_files_and_a_file_for_a_folder(evaluate, truth, predictions, tmp
     (tmp_path / "out").write_text("a file")
     assert evaluate(truth, predictions) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def numbers(tmp_path):
+    return {name: value for name, value in metrics(tmp_path).items() if name not in {"inputs", "versions"}}
+
+
+def test_a_table_and_a_folder_give_the_numbers_of_the_coco_results(
+    evaluate, truth, predictions, tmp_path, capsys
+):
+    assert evaluate(truth, predictions) == 0
+    expected = numbers(tmp_path)
+    assert capsys.readouterr().err == ""
+    table = tmp_path / "dt.csv"
+    table.write_text("fn,p,x0,y0,x1,y1,kind\n1,0.9,10,10,90,90,M\n2.PNG,0.8,12,10,92,90,B\n")
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    (folder / "1.txt").write_text("1 0.1 0.1 0.16 0.16 0.9\n")
+    (folder / "2.txt").write_text("0 0.104 0.1 0.16 0.16 0.8\n")
+    for path, options, told in (
+        (
+            table,
+            ["--columns", "score=p", "category=kind", "--categories", "benign=B", "malignant=m"],
+            "read as csv, boxes xyxy",
+        ),
+        (
+            folder,
+            ["--categories", "benign=0", "malignant=1", "--format", "yolo"],
+            "read as yolo, boxes cxcywh-relative",
+        ),
+    ):
+        assert evaluate(truth, predictions, "--predictions", str(path), *options) == 0
+        assert numbers(tmp_path) == expected
+        lines = capsys.readouterr().err.splitlines()
+        assert lines == [f"mammodet evaluate: note: {path}: 2 boxes on 2 of 4 images, 2 without any; {told}"]
+        before = (tmp_path / "out" / "metrics.json").read_bytes()
+        assert main(["evaluate", "--config", str(tmp_path / "out" / "config.yaml")]) == 0
+        assert (tmp_path / "out" / "metrics.json").read_bytes() == before
+        capsys.readouterr()
+
+
+def test_the_digest_of_a_folder_changes_with_its_files(evaluate, truth, predictions, tmp_path):
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    digests = set()
+    for score in (0.5, 0.25, 0.5):
+        (folder / "1.txt").write_text(f"1 0.1 0.1 0.16 0.16 {score}\n")
+        assert evaluate(truth, predictions, "--predictions", str(folder), "--categories", "malignant=1") == 0
+        digests.add(metrics(tmp_path)["inputs"]["predictions"]["sha256"])
+    assert len(digests) == 2
+
+
+def test_warnings_of_predictions_go_to_stderr(evaluate, truth, predictions, capsys):
+    assert evaluate(truth, [*predictions, predictions[0]]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("mammodet evaluate: warning: 1 of 3 predictions are there twice")
+
+
+def test_corners_in_coco_results_give_one_line_and_the_option_that_reads_them(
+    evaluate, truth, predictions, tmp_path, capsys
+):
+    corners = [{**one, "bbox": [300, 300, 400 + index, 400]} for index, one in enumerate(predictions)]
+    assert evaluate(truth, corners) == 2
+    assert "--boxes xyxy" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert evaluate(truth, corners, "--boxes", "xyxy") == 0
+
+
+def rows(path):
+    return list(csv.DictReader(io.StringIO(path.read_text())))
+
+
+def test_intervals_are_told_or_left_out(evaluate, truth, predictions, tmp_path, capsys):
+    assert evaluate(truth, predictions, "--resamples", "200", "--confidence", "0.9", "--seed", "4") == 0
+    told = capsys.readouterr().out
+    assert "90 % interval" in told
+    assert "200 bootstrap resamples of 4 patients" in told
+    assert "4 images without patient_id" in told
+    assert metrics(tmp_path)["bootstrap"] == {"resamples": 200, "confidence": 0.9, "seed": 4}
+    assert evaluate(truth, predictions, "--resamples", "0") == 0
+    assert "% interval" not in capsys.readouterr().out
+    assert metrics(tmp_path)["coco_intervals"] == {}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--confidence", "1.5", "confidence: must be between 0 and 1"),
+        ("--resamples", "-1", "resamples: must be from 0"),
+        ("--at-sensitivity", "2", "sensitivity: must be from 0 to 1"),
+    ],
+)
+def test_bad_settings_of_intervals_are_one_line(evaluate, truth, predictions, capsys, option, value, said):
+    assert evaluate(truth, predictions, option, value) == 2
+    told = capsys.readouterr().err
+    assert said in told and told.count("\n") == 1
+
+
+def test_a_fusion_rule_is_fitted_on_one_data_set_and_used_on_another(evaluate, truth, predictions, tmp_path):
+    rule = str(tmp_path / "fusion.json")
+    assert evaluate(truth, predictions, "--fit-fusion", rule) == 0
+    assert [row["auc"] for row in rows(tmp_path / "out" / "fusion.csv") if row["rule"] == "logistic"] == [
+        "n/a",
+        "n/a",
+    ]
+    assert evaluate(truth, predictions, "--fusion", rule) == 0
+    logistic = [row for row in rows(tmp_path / "out" / "fusion.csv") if row["rule"] == "logistic"]
+    assert {row["level"]: float(row["auc"]) for row in logistic} == {"breast": 1.0, "patient": 1.0}
+
+
+def test_fusion_options_that_cannot_work_are_one_line(evaluate, truth, predictions, tmp_path, capsys):
+    path = tmp_path / "fusion.json"
+    assert evaluate(truth, predictions, "--fusion", str(path), "--fit-fusion", str(path)) == 2
+    assert "cannot go with --fit-fusion" in capsys.readouterr().err
+    path.write_text("{}")
+    assert evaluate(truth, predictions, "--fusion", str(path)) == 2
+    assert "no fitted fusion rule" in capsys.readouterr().err
+    one_class = {**truth, "images": [{**one, "label": "benign"} for one in truth["images"]]}
+    assert evaluate(one_class, predictions, "--fit-fusion", str(tmp_path / "new.json")) == 2
+    assert "needs malignant and other breasts" in capsys.readouterr().err
+
+
+def test_another_model_is_compared(evaluate, truth, predictions, tmp_path, capsys):
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(predictions[:1]))
+    assert evaluate(truth, predictions, "--compare", str(other)) == 0
+    assert "comparison.csv" in capsys.readouterr().out
+    table = rows(tmp_path / "out" / "comparison.csv")
+    found = {(row["level"], row["number"], row["test"]): row for row in table}
+    recall = found["coco", "benign AR_100", "bootstrap by patient"]
+    assert (float(recall["other"]), float(recall["this"])) == (0.0, pytest.approx(0.9, abs=0.11))
+    assert {test for level, number, test in found if (level, number) == ("image", "auc")} == {
+        "bootstrap by patient",
+        "DeLong",
+        "Obuchowski",
+    }
+    assert float(found["lesion_all", "accuracy", "McNemar, exact"]["difference"]) == 0.5
+    assert evaluate(truth, predictions) == 0
+    assert not (tmp_path / "out" / "comparison.csv").exists()
+
+
+def test_the_other_model_is_read_by_the_same_options(evaluate, truth, predictions, tmp_path, capsys):
+    assert evaluate(truth, predictions, "--compare", str(tmp_path / "no.json")) == 2
+    assert "no.json: no such file" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    tables = [tmp_path / "new.csv", tmp_path / "old.csv"]
+    boxes = ["1,0.9,10,10,90,90,M\n", "2,0.8,12,10,92,90,B\n"]
+    for path, text in zip(tables, ("".join(boxes), boxes[0]), strict=True):
+        path.write_text("fn,p,x0,y0,x1,y1,kind\n" + text)
+    options = ["--columns", "score=p", "category=kind", "--categories", "benign=B", "malignant=M"]
+    files = ["--predictions", str(tables[0]), "--compare", str(tables[1])]
+    assert evaluate(truth, predictions, *files, *options) == 0
+    table = rows(tmp_path / "out" / "comparison.csv")
+    recall = next(row for row in table if row["number"] == "benign AR_100")
+    assert (float(recall["other"]), float(recall["this"])) == (0.0, pytest.approx(0.9, abs=0.11))

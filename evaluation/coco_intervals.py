@@ -1,0 +1,47 @@
+"""Intervals of the COCO numbers, by patient: matched once, weighted in every resample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mammodet.evaluation.detection_metrics import NUMBER_NAMES, MatchedBoxes
+from mammodet.evaluation.resampling import Interval, PatientResamples
+
+
+def coco_values(
+    matched: MatchedBoxes, patient_of: Mapping[int, str], resamples: PatientResamples
+) -> tuple[list[tuple[str, str]], NDArray[np.float64]]:
+    """Return the numbers of every resample, [R, S], and which class and number each column is."""
+    names = [(one, number) for one in ("all", *matched.classes) for number in NUMBER_NAMES]
+    codes = resamples.codes_of([patient_of[image] for image in matched.image_ids])
+    weighted = matched.weighted()
+
+    def columns(weights: NDArray[np.int32]) -> NDArray[np.float64]:
+        numbers = weighted(weights)
+        return np.stack([numbers[one][number] for one, number in names], axis=1)
+
+    return names, resamples.values(columns, codes)
+
+
+def coco_intervals(
+    matched: MatchedBoxes,
+    patient_of: Mapping[int, str],
+    resamples: PatientResamples,
+) -> dict[str, dict[str, Interval]]:
+    """Return the interval of every COCO number by class name; empty without resamples.
+
+    Parameters
+    ----------
+    patient_of:
+        The patient of each image by its id, as ``fusion.patients_of_images`` gives it.
+    """
+    if not resamples.resamples or not matched.image_ids:
+        return {}
+    names, values = coco_values(matched, patient_of, resamples)
+    found: dict[str, dict[str, Interval]] = {}
+    for place, (one, number) in enumerate(names):
+        found.setdefault(one, {})[number] = resamples.interval(values[:, place])
+    return found

@@ -1,0 +1,188 @@
+"""The same predictions under every hit rule: one row each, and what a protocol must say beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+import numpy as np
+
+from mammodet.datasets.coco import Coco
+from mammodet.datasets.errors import InputError
+from mammodet.evaluation.afroc import afroc_area
+from mammodet.evaluation.froc import (
+    CPM_POINTS,
+    DENOMINATORS,
+    POINTS,
+    Denominator,
+    FrocCurve,
+    froc_curve,
+    mean_sensitivity,
+    sensitivity_at,
+    units,
+)
+from mammodet.evaluation.froc_cases import ANY_CLASS, FrocCases, froc_cases
+from mammodet.evaluation.froc_matching import FrocMatches, match_cases
+from mammodet.evaluation.hit_rules import DEFAULT_RULES, HitRule, parse_rules
+
+
+@dataclass(frozen=True)
+class FrocProtocol:
+    """Which rows the table has, and what the false positives are divided by."""
+
+    hit_rules: tuple[str, ...] = DEFAULT_RULES
+    denominator: Denominator = "all"
+    class_aware: bool = False
+
+    def __post_init__(self) -> None:
+        parse_rules(self.hit_rules)
+        if self.denominator not in get_args(Denominator):
+            raise InputError(
+                "is no denominator of false positives",
+                field="froc_denominator",
+                value=self.denominator,
+                remedy=f"choose from {', '.join(DENOMINATORS)}",
+            )
+
+    @property
+    def unit(self) -> str:
+        """What one unit of the denominator is: image, positive image, normal image, breast or patient."""
+        return DENOMINATORS[self.denominator]
+
+
+@dataclass(frozen=True)
+class FrocRow:
+    """One hit rule and class. A number that does not exist is None, and ``notes`` say why.
+
+    ``sensitivity`` is given at ``POINTS`` false positives per unit, ``cpm`` is its mean at ``CPM_POINTS``.
+    ``most_sensitivity`` and ``most_false_positives`` are those of all predictions.
+    """
+
+    rule: str
+    classes: str
+    lesions: int
+    positive_images: int
+    normal_images: int
+    units: int
+    sensitivity: tuple[float | None, ...]
+    cpm: float | None
+    most_sensitivity: float | None
+    most_false_positives: float | None
+    double_hits: int
+    afroc: float | None
+    wafroc: float | None
+    afroc1: float | None
+    wafroc1: float | None
+    notes: tuple[str, ...]
+    curve: FrocCurve = field(repr=False)
+
+
+@dataclass(frozen=True)
+class FrocTable:
+    """Rows by class and rule; the classes in the order of the file."""
+
+    protocol: FrocProtocol
+    rows: tuple[FrocRow, ...]
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes, each once."""
+        return list(dict.fromkeys(row.classes for row in self.rows))
+
+    def of(self, classes: str) -> list[FrocRow]:
+        """Return the rows of one class, one per rule."""
+        return [row for row in self.rows if row.classes == classes]
+
+
+def froc_table(coco: Coco, results: Sequence[Mapping[str, Any]], protocol: FrocProtocol) -> FrocTable:
+    """Match and count checked ``results`` under every rule of the protocol.
+
+    Raises
+    ------
+    InputError
+        For a rule in mm when an image with lesions has no spacing.
+    """
+    chosen: dict[int | None, list[Mapping[str, Any]]] = {None: list(results)}
+    if protocol.class_aware:
+        chosen = {category["id"]: [] for category in coco.categories}
+        for one in results:
+            chosen[one["category_id"]].append(one)
+    rules = parse_rules(protocol.hit_rules)
+    cases = (froc_cases(coco, some, category) for category, some in chosen.items())
+    rows = [_row(one, rule, protocol) for one in cases for rule in rules]
+    return FrocTable(protocol, tuple(rows))
+
+
+def froc_document(table: FrocTable) -> dict[str, Any]:
+    """Return the table for ``metrics.json``, without the curves."""
+    return {
+        "denominator": table.protocol.denominator,
+        "class_aware": table.protocol.class_aware,
+        "points": list(POINTS),
+        "cpm_points": list(CPM_POINTS),
+        "rows": [row_record(row) for row in table.rows],
+    }
+
+
+def row_record(row: FrocRow) -> dict[str, Any]:
+    """Return a row for JSON: ``sensitivity`` by false positives per unit, without the curve."""
+    record = {name: value for name, value in vars(row).items() if name != "curve"}
+    at = {f"{point:g}": value for point, value in zip(POINTS, row.sensitivity, strict=True)}
+    return record | {"sensitivity": at, "notes": list(row.notes)}
+
+
+def corners(curve: FrocCurve) -> FrocCurve:
+    """Return the points at which the sensitivity rises, the first and the last: the steps are the same."""
+    if not np.isfinite(curve.false_positives).all() or not np.isfinite(curve.sensitivity).all():
+        none = np.empty(0)
+        return FrocCurve(none, none, none)
+    kept = np.append(True, np.diff(curve.sensitivity) > 0)
+    kept[-1] = True
+    return FrocCurve(curve.thresholds[kept], curve.false_positives[kept], curve.sensitivity[kept])
+
+
+def _row(cases: FrocCases, rule: HitRule, protocol: FrocProtocol) -> FrocRow:
+    matches = match_cases(cases, rule)
+    curve = froc_curve(matches, denominator=protocol.denominator)
+    areas = {
+        f"{'w' if weighted else ''}afroc{'1' if compared == 'all' else ''}": _known(
+            afroc_area(matches, weighted=weighted, false_positives_of=compared)
+        )
+        for weighted in (False, True)
+        for compared in ("normal", "all")
+    }
+    return FrocRow(
+        rule=matches.rule,
+        classes=matches.classes,
+        lesions=matches.lesions,
+        positive_images=int(matches.is_positive.sum()),
+        normal_images=int(matches.is_normal.sum()),
+        units=round(float(units(matches, protocol.denominator))),
+        sensitivity=tuple(
+            _known(one) for one in sensitivity_at(matches, POINTS, denominator=protocol.denominator)
+        ),
+        cpm=_known(mean_sensitivity(matches, denominator=protocol.denominator)),
+        most_sensitivity=_known(curve.sensitivity[-1]),
+        most_false_positives=_known(curve.false_positives[-1]),
+        double_hits=int(matches.is_duplicate.sum()),
+        **areas,
+        notes=_notes(matches, protocol),
+        curve=corners(curve),
+    )
+
+
+def _notes(matches: FrocMatches, protocol: FrocProtocol) -> tuple[str, ...]:
+    what = "lesion" if matches.classes == ANY_CLASS else f"{matches.classes} lesion"
+    if not matches.lesions:
+        return (f"no sensitivity: there is no {what}",)
+    notes = []
+    if not units(matches, protocol.denominator):
+        notes.append(f"no FROC: there is no {protocol.unit}")
+    if not matches.is_normal.any():
+        notes.append(f"no AFROC: there is no image without {what}s; AFROC1 compares with the positive ones")
+    return tuple(notes)
+
+
+def _known(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
