@@ -99,9 +99,9 @@ def _draw(found: dict[str, Any], path: Path) -> None:
         count = found["full"][label]["lesions"]
         style = {"color": "black", "linestyle": "--"} if label == "all lesions" else {}
         axes.plot(shares, values, marker="o", label=f"{label} ({count})", **style)
-    axes.set_xticks(shares, [f"{name}\n{SIZES[name]:.0%} of the sides" for name in names])
+    axes.set_xticks(shares, [f"{name}\n{SIZES[name]:.0%}" for name in names])
     axes.set_ylim(0, 1)
-    axes.set_xlabel("input size")
+    axes.set_xlabel("input size, share of the sides")
     axes.set_ylabel("AP50 on unseen patients")
     axes.set_title("What shrinking costs (ResNet18, phantoms)")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
