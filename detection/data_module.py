@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import math
+import multiprocessing.util
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import lightning
@@ -54,6 +57,8 @@ class LesionData(lightning.LightningDataModule):
         self.batch_size = batch_size
         self.workers = workers
         self.seed = seed
+        if workers:
+            _end_readers_at_exit()
         self._loader: ResumableLoader | None = None
         self._place: dict[str, int] | None = None  # where a resumed run goes on
 
@@ -130,11 +135,29 @@ class LesionData(lightning.LightningDataModule):
 def _leave_signals(worker: int) -> None:
     """Leave signals to stop to the training: SLURM and Ctrl-C send them to all processes of a job.
 
-    Reading ends when the training says so, or when it is gone.
+    Reading ends when the training says so, or when it is gone. See ``_end_readers_at_exit``.
     """
     for name in ("SIGTERM", "SIGINT", "SIGUSR1"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+@cache
+def _end_readers_at_exit() -> None:
+    """Have readers that are left when this process ends killed.
+
+    multiprocessing would send them SIGTERM, which they leave to the training, and wait for ever. What is
+    registered later runs earlier, and multiprocessing is imported by now.
+    """
+    atexit.register(_kill_readers)
+
+
+def _kill_readers() -> None:
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would raise for every one of them
+    for child in multiprocessing.active_children():
+        if child.daemon:  # as readers are; multiprocessing ends all daemons itself, a moment later
+            child.kill()
 
 
 class EqualShares(Sampler[int]):
