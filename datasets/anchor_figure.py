@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -15,20 +14,12 @@ from numpy.typing import NDArray
 
 from mammodet.datasets.anchor_report import BOX_HEAD, FOREGROUND, AnchorReport
 from mammodet.datasets.atomic import atomic_path
+from mammodet.datasets.figure_style import HEADED
 
 # Okabe and Ito's colours, told apart with any colour vision; the markers tell the anchors apart in grey.
 _CATEGORY = {"benign": "#56B4E9", "malignant": "#D55E00"}
 _DEFAULT, _FITTED, _FREE = "#777777", "#000000", "#009E73"
-_STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so the figure is the same on every machine
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "savefig.dpi": 150,
-}
+_STYLE = {**HEADED, "savefig.dpi": 150}
 
 
 def anchor_figure(report: AnchorReport) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,11 +21,15 @@ from mammodet.detection.augment import AugmentConfig, build_augmentation, sample
 from mammodet.detection.crops import Boxes, TrainingInput, boxes_in_window, training_window
 from mammodet.detection.tiling import Window
 
-if TYPE_CHECKING:
-    from mammodet.detection.sampling import Draw
-
 _NO_BOXES = np.zeros((0, 4), dtype=np.float32)
 Batch = tuple[list[Tensor], list[dict[str, Any]]]
+
+
+class Draw(NamedTuple):
+    """One image of an epoch: its place in the data set, and the seed of all that is random about it."""
+
+    image: int
+    seed: int
 
 
 class LesionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
@@ -83,7 +87,7 @@ class LesionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
         image = self.coco.images[index]
         prepared = load_standardised(self.coco, image, self.recipe)
         pixels, geometry = prepared.pixels, prepared.geometry
-        boxes, labels = _boxes_in_frame(self.coco.annotations_of[image["id"]], geometry)
+        boxes, labels = boxes_in_frame(self.coco.annotations_of[image["id"]], geometry)
         hard = _visible(geometry, self.hard_negatives.get(image["id"], _NO_BOXES))[0]
         if random is not None and self.window.kind != "whole":
             window = training_window(self.window, pixels, boxes, hard, random)
@@ -124,15 +128,10 @@ class ImageStatistics:
     lost_boxes: int
 
 
-def boxes_in_frame(annotations: Iterable[AnnotationRecord], geometry: Geometry) -> tuple[Tensor, Tensor]:
-    """Return training boxes float32 [N, 4] and labels int64 [N] in the model frame, clipped to it."""
-    boxes, labels = _boxes_in_frame(annotations, geometry)
-    return torch.from_numpy(boxes), torch.from_numpy(labels)
-
-
-def _boxes_in_frame(
+def boxes_in_frame(
     annotations: Iterable[AnnotationRecord], geometry: Geometry
 ) -> tuple[Boxes, NDArray[np.int64]]:
+    """Return training boxes float32 [N, 4] and labels int64 [N] in the model frame, clipped to it."""
     used = [one for one in annotations if counts(one)]
     boxes, visible = _visible(geometry, to_xyxy([one["bbox"] for one in used]))
     return boxes, np.array([one["category_id"] for one in used], dtype=np.int64)[visible]

@@ -102,10 +102,6 @@ class ResumePoint(Checkpoint):
             signal.signal(number, handler)
         self._handlers = {}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return nothing: Lightning keeps all that a resumed run needs."""
-        return {}
-
     def _stop(self, number: int) -> Stopped:
         """Ignore more signals from here on: people press Ctrl-C again, and the process is about to end."""
         for one in self._handlers:

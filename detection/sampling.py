@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mammodet.datasets.errors import InputError
-from mammodet.detection.data import Batch
+from mammodet.detection.data import Batch, Draw
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,6 @@ class SamplingConfig:
                 raise InputError("must be 0 to 1", field=f"sampling.{name}", value=value)
         if self.hard_per_image < 1:
             raise InputError("must be 1 or more", field="sampling.hard_per_image", value=self.hard_per_image)
-
-
-class Draw(NamedTuple):
-    """One image of an epoch: its place in the data set, and the seed of all that is random about it."""
-
-    image: int
-    seed: int
 
 
 class LesionSampler(Sampler[Draw]):

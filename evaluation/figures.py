@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mammodet.datasets.atomic import atomic_path
+from mammodet.datasets.figure_style import STYLE
 from mammodet.evaluation.classification_metrics import Classification
 from mammodet.evaluation.froc import POINTS
 from mammodet.evaluation.froc_table import FrocRow, FrocTable
@@ -31,15 +32,6 @@ _LINES: Mapping[str, tuple[str, Any]] = {
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _DASHES = ("solid", "dashed", "dashdot", "dotted", (0, (5, 1, 1, 1, 1, 1)))
 _PANELS = 4  # classes that the FROC figure shows at most
-_STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so the figure is the same on every machine
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.hashsalt": "mammodet",
-    "savefig.dpi": 200,
-}
 
 
 def roc_figure(levels: Mapping[str, Level]) -> Figure | None:
@@ -47,7 +39,7 @@ def roc_figure(levels: Mapping[str, Level]) -> Figure | None:
     curves = {name: level for name, level in levels.items() if level.roc.auc is not None}
     if not curves:
         return None
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = _figure(5.2, 5.2)
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=(0, (1, 3)))
@@ -91,7 +83,7 @@ def froc_figure(table: FrocTable) -> Figure | None:
         return None
     drawn = drawn[:_PANELS]
     first, last = POINTS[0] / 2, POINTS[-1] * 2
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         columns = min(len(drawn), 2)
         rows = -(-len(drawn) // columns)
         figure = _figure(5.8 * columns, 4.8 * rows)
@@ -123,7 +115,7 @@ def confusion_figure(levels: Mapping[str, Level]) -> Figure | None:
     filled = [level for level in levels.values() if level.classification.cases]
     if not filled:
         return None
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, panels = _panels(len(filled), 4.2, 3.7)
         for axes, level in zip(panels, filled, strict=False):
             _draw_confusion(axes, level.classification)
@@ -139,7 +131,7 @@ def reliability_figure(levels: Mapping[str, Level]) -> Figure | None:
     filled = {name: level for name, level in levels.items() if level.classification.cases}
     if not filled:
         return None
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, panels = _panels(len(filled), 4.0, 4.4)
         for axes, (name, level) in zip(panels, filled.items(), strict=False):
             _draw_reliability(axes, level, _LINES[name][0])
@@ -149,7 +141,7 @@ def reliability_figure(levels: Mapping[str, Level]) -> Figure | None:
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure atomically as PNG or SVG by the suffix of ``path``, without date and version inside."""
     metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-    with mpl.rc_context(_STYLE), atomic_path(path) as temporary:
+    with mpl.rc_context(STYLE), atomic_path(path) as temporary:
         figure.savefig(temporary, metadata=metadata)
 
 

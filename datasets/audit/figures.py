@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from mammodet.datasets.audit.sizes import RESIZE, Array, Sizes, below_anchor, percent
+from mammodet.datasets.figure_style import HEADED
 
 # Okabe and Ito's colours, told apart with any colour vision; the dashes tell the curves apart in grey.
 _FULL, _CROP, _WHOLE, _ANCHOR = "#0072B2", "#009E73", "#D55E00", "#333333"
@@ -25,17 +26,6 @@ _GROUPS: Mapping[str, str] = {
     "distortion": "#009E73",
     "asymmetry": "#CC79A7",
     "other": "#999999",
-}
-_STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so the figure is the same on every machine
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.hashsalt": "mammodet",
-    "savefig.dpi": 200,
 }
 
 
@@ -52,7 +42,7 @@ def anchor_figure(sizes: Sizes) -> Figure | None:
         (f"{RESIZE[0]}/{RESIZE[1]}, whole image", sizes.side_px * sizes.whole, _WHOLE, "dashed"),
     ]
     known = [(name, values[~np.isnan(values)], colour, dash) for name, values, colour, dash in curves]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(HEADED):
         figure = _figure(8.6, 4.1)
         left, right = figure.subplots(1, 2, width_ratios=[1.45, 1])
         _cumulative(left, [one for one in known if len(one[1])], sizes.anchor)
@@ -68,7 +58,7 @@ def size_figure(sizes: Sizes) -> Figure | None:
     in_mm = in_millimetres(sizes)
     values = sizes.longer_mm if in_mm else sizes.longer_px
     unit = "mm" if in_mm else "px"
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(HEADED):
         figure = _figure(8.6, 3.3)
         for axes, names, title in zip(
             figure.subplots(1, 2, sharey=True),
@@ -89,7 +79,7 @@ def in_millimetres(sizes: Sizes) -> bool:
 def to_svg(figure: Figure) -> bytes:
     """Return a figure as SVG without date, the same for the same numbers."""
     buffer = io.BytesIO()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(HEADED):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
 
