@@ -44,8 +44,8 @@ def statements(protocol: Protocol) -> dict[str, str]:
     return {
         "detection": (
             "COCO bounding box AP and AR as pycocotools defines them, over all predictions as given (no "
-            "score threshold, no suppression), at most 100 boxes per image and class; sizes by lesion area in "
-            "pixels: small below 32 x 32, large above 96 x 96. A number without any such true box is n/a."
+            "score threshold, no suppression), at most 100 boxes per image and class; sizes by lesion area "
+            "in pixels: small below 32 x 32, large above 96 x 96. A number without any such true box is n/a."
         ),
         "boxes": (
             f"For images, breasts and lesions, boxes with a score of at least {protocol.score_threshold:g} "
