@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.trainer.states import TrainerFn
 
 from mammodet.datasets.coco import Coco
 from mammodet.detection.averaging import MovingAverage, trained_weights
@@ -172,9 +173,9 @@ class EpochLine(Callback):
             return
         shown = {name: trainer.callback_metrics.get(name) for name in ("train/loss", "val/AP", "val/AP50")}
         parts = [f"{name} {float(value):.3f}" for name, value in shown.items() if value is not None]
-        print(
-            f"\nepoch {trainer.current_epoch + 1}, step {trainer.global_step}: {', '.join(parts)}", flush=True
-        )
+        # Lightning counts epochs from 0, and the one that is over when validation comes after the training.
+        epoch = trainer.current_epoch + (trainer.state.fn == TrainerFn.FITTING)
+        print(f"\nepoch {epoch}, step {trainer.global_step}: {', '.join(parts)}", flush=True)
 
 
 def silence_advice() -> None:
