@@ -78,6 +78,21 @@ def breast_rows(coco: Coco, fusion: Fusion) -> list[dict[str, Any]]:
     return rows
 
 
+def with_probabilities(
+    columns: Sequence[str], rows: Sequence[dict[str, Any]], probabilities: Sequence[float] | None
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return columns and rows with ``probability`` after the score; None leaves it empty.
+
+    ``probabilities`` are in the order of the rows.
+    """
+    place = columns.index("malignancy_score") + 1
+    shown: Sequence[Any] = (
+        [""] * len(rows) if probabilities is None else [round(float(one), 6) for one in probabilities]
+    )
+    filled = [{**row, "probability": one} for row, one in zip(rows, shown, strict=True)]
+    return [*columns[:place], "probability", *columns[place:]], filled
+
+
 def _status(malignant: bool, boxes: int) -> str:
     if malignant:
         return "malignant"
