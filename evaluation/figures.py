@@ -151,13 +151,13 @@ def calibrated_figure(calibrated: Calibrated | None) -> Figure | None:
     if calibrated is None or not filled:
         return None
     with mpl.rc_context(STYLE):
-        figure = _figure(4.0 * len(filled), 8.8)
+        figure = _figure(4.0 * len(filled), 8.0)
         figure.set_layout_engine("constrained", wspace=0.08, hspace=0.08)
         panels = figure.subplots(2, len(filled), squeeze=False)
         for column, (name, level) in enumerate(filled.items()):
             colour, ece = _LINES[name][0], level.numbers["ece"]
             before = f"{level.title} (n = {level.cases}), raw: ECE {ece.raw:.3f}"
-            after = f"{level.title}, {calibrated.kind}: ECE {ece.calibrated:.3f}"
+            after = f"{level.title}, by {calibrated.kind}: ECE {ece.calibrated:.3f}"
             _draw_reliability(panels[0][column], level.raw, before, colour)
             _draw_reliability(panels[1][column], level.calibrated, after, colour, "probability")
     return figure

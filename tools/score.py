@@ -40,6 +40,7 @@ from mammodet.tools.command import BAD_INPUT, run, write_config
 from mammodet.tools.score_tables import (
     BREAST_COLUMNS,
     IMAGE_COLUMNS,
+    Table,
     breast_rows,
     image_rows,
     with_probabilities,
@@ -247,21 +248,24 @@ def _write(
     write_coco(coco, coco.path)
     write_json(out / "predictions.json", results, indent=None)
     notes = {case.image_id: "; ".join(outcome["notes"]) for case, outcome in done}
-    tables = {
-        "image": (IMAGE_COLUMNS, image_rows(coco, fusion, notes), list(fusion.images.values())),
-        "breast": (BREAST_COLUMNS, breast_rows(coco, fusion), list(fusion.breasts.values())),
-    }
-    for level, (columns, rows, verdicts) in tables.items():
-        table = (columns, rows)
-        if calibration is not None:
-            chances = calibration.probabilities(level, [verdict.score for verdict in verdicts])
-            table = with_probabilities(columns, rows, chances)
-            if chances is None:
-                reason = calibration.reasons[level]
-                print(f"mammodet score: warning: no probability by {level}: {reason}", file=sys.stderr)
-        write_csv(out / f"{level}s.csv", *table)
+    images_table: Table = (IMAGE_COLUMNS, image_rows(coco, fusion, notes))
+    breasts_table: Table = (BREAST_COLUMNS, breast_rows(coco, fusion))
+    if calibration is not None:
+        by_image = [verdict.score for verdict in fusion.images.values()]
+        by_breast = [verdict.score for verdict in fusion.breasts.values()]
+        images_table = _calibrated(calibration, "image", images_table, by_image)
+        breasts_table = _calibrated(calibration, "breast", breasts_table, by_breast)
+    write_csv(out / "images.csv", *images_table)
+    write_csv(out / "breasts.csv", *breasts_table)
     _print_summary(out, arguments, fusion, len(rejected))
     return 0
+
+
+def _calibrated(calibration: ScoreCalibration, level: str, table: Table, scores: Sequence[float]) -> Table:
+    if level in calibration.reasons:
+        reason = calibration.reasons[level]
+        print(f"mammodet score: warning: no probability by {level}: {reason}", file=sys.stderr)
+    return with_probabilities(*table, calibration.probabilities(level, scores))
 
 
 def _print_summary(out: Path, arguments: Arguments, fusion: Fusion, rejected: int) -> None:
