@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from mammodet.evaluation.score_calibration import ScoreCalibration, cases_of
 
 NUMBERS = ("ece", "brier")
 _TITLES = {"image": "Images", "breast": "Breasts", "patient": "Patients"}
+_SIMULATED = 200
 _TIES = "ties: scores that share a probability can no longer be told apart"
 
 
@@ -40,7 +41,9 @@ class CalibratedLevel:
     """One level under a calibration; without a map or a case ``numbers`` is empty, and ``reason`` says why.
 
     ``numbers`` has the keys ``ece`` and ``brier``. The AUC can change by ties only, since the maps are
-    monotone; ``auc_note`` says when it does.
+    monotone; ``auc_note`` says when it does. The map was fitted on ``fitted_cases``, of them
+    ``fitted_positives``: with another share of malignant cases its probabilities do not hold.
+    ``ece_by_chance`` is the mean ECE of so many cases if the probabilities were exactly right.
     """
 
     title: str
@@ -53,6 +56,9 @@ class CalibratedLevel:
     raw: Sequence[ReliabilityBin] = ()
     calibrated: Sequence[ReliabilityBin] = ()
     reason: str | None = None
+    fitted_cases: int = 0
+    fitted_positives: int = 0
+    ece_by_chance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,11 @@ def calibrated_levels(cases: Cases, calibration: ScoreCalibration, resamples: Pa
             levels[name] = CalibratedLevel(title, len(known), positives, {}, reason=reason)
             continue
         codes = resamples.codes_of([owners[name][place] for place in known])
-        levels[name] = _level(title, truth, (scores[known], mapped[known]), codes, resamples)
+        level = _level(title, truth, (scores[known], mapped[known]), codes, resamples)
+        used = calibration.maps[name]
+        if used is not None:
+            level = replace(level, fitted_cases=used.cases, fitted_positives=used.positives)
+        levels[name] = level
     return Calibrated(calibration.kind, calibration.source, levels, probabilities)
 
 
@@ -149,4 +159,15 @@ def _level(
         _TIES if changed else aucs[0].note,
         raw.bins(),
         calibrated.bins(),
+        ece_by_chance=_chance_error(mapped),
     )
+
+
+def _chance_error(chances: NDArray[np.float64]) -> float:
+    """Return the mean ECE over simulated truths of ``chances`` [N], the cases taken as independent."""
+    rng = np.random.default_rng(0)
+    drawn = [
+        Reliability(rng.random(len(chances)) < chances, chances).error(np.ones((1, len(chances))))[0]
+        for _ in range(_SIMULATED)
+    ]
+    return float(np.mean(drawn))

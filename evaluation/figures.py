@@ -151,7 +151,7 @@ def calibrated_figure(calibrated: Calibrated | None) -> Figure | None:
     if calibrated is None or not filled:
         return None
     with mpl.rc_context(STYLE):
-        figure = _figure(4.0 * len(filled), 8.0)
+        figure = _figure(4.0 * len(filled), 8.4)
         figure.set_layout_engine("constrained", wspace=0.08, hspace=0.08)
         panels = figure.subplots(2, len(filled), squeeze=False)
         for column, (name, level) in enumerate(filled.items()):

@@ -88,7 +88,13 @@ def _calibrated_lines(evaluation: Evaluation) -> list[str]:
         lines.append(counts + "".join(_cell(x) for one in numbers for x in (one.raw, one.calibrated)))
         intervals = [x for one in numbers for x in (one.raw_interval, one.calibrated_interval)]
         lines += _interval_line(evaluation, [one for one in intervals if one is not None], " " * 18)
-    return [*lines, f"fitted on {calibrated.source}"]
+    lines.append(f"fitted on {calibrated.source}")
+    for level in calibrated.levels.values():
+        if level.reason is None:
+            there, here = level.fitted_positives / level.fitted_cases, level.positives / level.cases
+            told = f"{there:.0%} of {level.fitted_cases} {level.title.lower()} malignant, {here:.0%} here"
+            lines.append(f"  {told}; ECE by chance alone {_cell(level.ece_by_chance, 0)}")
+    return lines
 
 
 def _interval_line(evaluation: Evaluation, found: Sequence[Interval], gap: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Maps of all levels in one file, and what they make of the numbers of an evaluation."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -181,7 +182,7 @@ def test_the_numbers_stand_beside_the_raw_ones_in_every_output():
     document = json.loads(json.dumps(metrics_document(evaluation, INPUTS), allow_nan=False))["calibrated"]
     assert (document["kind"], document["source"]) == ("platt", "ground_truth.json")
     image = document["levels"]["image"]
-    assert image["cases"] == 240 and len(image["calibrated"]) == 10
+    assert (image["cases"], image["fitted_cases"]) == (240, 600) and len(image["calibrated"]) == 10
     ece = image["numbers"]["ece"]
     for what in ("raw", "calibrated", "difference"):
         interval = ece[f"{what}_interval"]
@@ -191,6 +192,7 @@ def test_the_numbers_stand_beside_the_raw_ones_in_every_output():
         ece["raw_interval"] == metrics_document(evaluation, INPUTS)["image"]["intervals"]["ece"]["bootstrap"]
     )
     told = "\n".join(overview(evaluation))
+    assert re.search(r"\d\d% of 600 images malignant, \d\d% here; ECE by chance alone 0\.0\d\d", told)
     assert "probabilities by platt" in told and f"{ece['calibrated']:.3f}" in told
     assert max(map(len, told.splitlines())) <= 100
     page = render(evaluation, INPUTS, {})
@@ -205,6 +207,14 @@ def test_the_numbers_stand_beside_the_raw_ones_in_every_output():
         header, first, *_ = tables[f"{name}.csv"].splitlines()
         assert header.endswith(",probability") and 0 <= float(first.rsplit(",", 1)[1]) <= 1
     assert not tables["lesions.csv"].splitlines()[0].endswith("probability")
+
+
+def test_the_error_by_chance_is_that_of_probabilities_that_are_right():
+    levels = evaluated(fitted(patients=600), 600, resamples=0).calibrated.levels
+    image, patient = levels["image"], levels["patient"]
+    # About sqrt(2 / pi * p (1 - p) n) of n cases per bin: more with fewer cases.
+    assert 0.005 < image.ece_by_chance < patient.ece_by_chance < 0.04
+    assert image.ece_by_chance < image.numbers["ece"].raw / 4
 
 
 def test_without_a_calibration_nothing_of_it_is_told():
