@@ -1,31 +1,28 @@
 """Does a score of 0.7 mean malignant in 7 of 10? Reliability, its error, and maps that put it right.
 
-A malignancy score orders cases; it is no probability. The maps are fitted on validation data and saved as
-JSON.
+A malignancy score orders cases; it is no probability. A map is fitted on validation data; the maps of all
+levels are kept together in ``score_calibration``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logit
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 
-from mammodet.datasets.atomic import write_json
-from mammodet.datasets.coco import read_json
 from mammodet.datasets.errors import InputError
 
 BINS = 10
 KINDS = ("platt", "isotonic", "temperature")
-_SCHEMA = "mammodet.calibration/1"
-_EDGE = 1e-6  # scores of 0 and 1 have no logit
+# Scores of 0 and 1 have no logit; one of 1 that 16 bits rounded up should not outweigh many others.
+EDGE = 1e-3
+# Cases of the rarer class from which no warning is given. Isotonic regression has no form to lean on.
+_ENOUGH = {"platt": 20, "temperature": 20, "isotonic": 100}
+_COLDEST, _HOTTEST = 0.01, 100.0
 
 
 @dataclass(frozen=True)
@@ -83,15 +80,19 @@ class Reliability:
 class Calibrator:
     """A monotone map of scores to probabilities.
 
-    ``kind`` platt: ``parameters`` slope and intercept on the logit of the score; temperature: the divisor of
-    the logit; isotonic: scores, then as many probabilities, with straight lines between. ``cases`` and
-    ``source`` tell what it was fitted on.
+    ``kind`` platt: ``parameters`` slope and intercept on the logit of the score, and the probability of a
+    score of 0; temperature: the divisor of the logit and the probability of 0; isotonic: scores, then as
+    many probabilities, with straight lines between. No case gets less than the probability of 0. ``cases``,
+    of them ``positives``, and ``zeros`` with a score of 0 tell what it was fitted on, ``warnings`` what to
+    doubt.
     """
 
     kind: str
     parameters: tuple[float, ...]
     cases: int
-    source: str
+    positives: int
+    zeros: int
+    warnings: tuple[str, ...] = ()
 
     def __call__(self, scores: ArrayLike) -> NDArray[np.float64]:
         """Return the probabilities [N] of scores [N], 0 to 1."""
@@ -99,69 +100,162 @@ class Calibrator:
         if self.kind == "isotonic":
             half = len(self.parameters) // 2
             return np.interp(values, self.parameters[:half], self.parameters[half:])
-        odds = logit(np.clip(values, _EDGE, 1 - _EDGE))
-        if self.kind == "temperature":
-            return np.asarray(expit(odds / self.parameters[0]))
-        slope, intercept = self.parameters
-        return np.asarray(expit(slope * odds + intercept))
-
-    def save(self, path: Path) -> None:
-        """Write the map as JSON."""
-        write_json(path, {"schema": _SCHEMA, **asdict(self)})
-
-    @classmethod
-    def load(cls, path: Path) -> Calibrator:
-        """Read what ``save`` wrote; raises InputError for anything else."""
-        content: Any = read_json(path)
-        try:
-            if content["schema"] != _SCHEMA or content["kind"] not in KINDS:
-                raise ValueError(f"schema {content['schema']}")
-            parameters = tuple(float(number) for number in content["parameters"])
-            sizes = {"platt": len(parameters) == 2, "temperature": len(parameters) == 1}
-            whole = sizes.get(content["kind"], len(parameters) >= 2 and len(parameters) % 2 == 0)
-            if not whole or not np.isfinite(parameters).all():
-                raise ValueError("parameters")
-            return cls(content["kind"], parameters, int(content["cases"]), str(content["source"]))
-        except (KeyError, TypeError, ValueError) as error:
-            remedy = "give a file that mammodet wrote"
-            raise InputError(
-                f"is no calibration of this version ({error})", file=path, remedy=remedy
-            ) from None
+        *curve, floor = self.parameters
+        slope, intercept = curve if self.kind == "platt" else (1 / curve[0], 0.0)
+        found = np.maximum(expit(slope * _odds(values) + intercept), floor)
+        return np.where(values > 0, found, floor)
 
 
 def fit_calibrator(kind: str, truth: Sequence[bool], scores: Sequence[float], source: str) -> Calibrator:
     """Fit a map on validation cases.
 
-    ``platt`` is a logistic regression without penalty (Platt 1999, on logits), ``isotonic`` scikit-learn's,
-    ``temperature`` has the least log loss (Guo et al. 2017).
+    ``isotonic`` is scikit-learn's. ``platt`` (Platt 1999, on logits) and ``temperature`` (Guo et al. 2017)
+    have the least log loss with the targets (N+ + 1) / (N+ + 2) and 1 / (N- + 2) of Platt, which keeps
+    them finite where the classes do not overlap. Their curve is fitted on the scores above 0: a case without
+    a box has 0 by rule, which is no point on a curve, and at a logit of -7 or -14 a few malignant ones would
+    flatten all of it. The probability of 0 is a parameter of its own, chosen for the least log loss as the
+    floor of the curve.
 
     Raises
     ------
     InputError
-        Without cases of both classes.
+        Without cases of both classes, without a score above 0, and when malignant cases have the lower
+        scores, so that only a falling curve would fit.
     """
     if kind not in KINDS:
         raise ValueError(f"no such calibration: {kind!r}; known are {KINDS}")
     positive, values = np.asarray(truth, dtype=bool), np.asarray(scores, dtype=np.float64)
+    malignant = int(positive.sum())
     if len(np.unique(positive)) < 2:
         raise InputError(
-            f"a calibration needs both classes, there are {int(positive.sum())} positive of {len(positive)}",
+            f"a calibration needs both classes, there are {malignant} positive of {len(positive)} cases",
             file=source,
             remedy="fit it on validation data with both",
         )
-    odds = logit(np.clip(values, _EDGE, 1 - _EDGE))
-    parameters: tuple[float, ...]
-    if kind == "platt":
-        model = LogisticRegression(C=np.inf).fit(odds[:, None], positive)
-        parameters = (float(model.coef_[0, 0]), float(model.intercept_[0]))
-    elif kind == "temperature":
-        signs = np.where(positive, 1.0, -1.0)
+    if not (values > 0).any():
+        raise InputError(
+            f"a calibration needs scores above 0, those of all {len(values)} cases are 0",
+            file=source,
+            remedy="check the predictions and the score threshold",
+        )
+    parameters = _FITS[kind](positive, values, source)
+    zeros = int((values <= 0).sum())
+    found = Calibrator(kind, parameters, len(positive), malignant, zeros)
+    return Calibrator(kind, parameters, len(positive), malignant, zeros, _doubts(found))
 
-        def loss(log_temperature: float) -> float:
-            return float(np.logaddexp(0, -signs * odds / np.exp(log_temperature)).mean())
 
-        parameters = (float(np.exp(minimize_scalar(loss, bounds=(-5, 5), method="bounded").x)),)
+def _odds(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(logit(np.clip(values, EDGE, 1 - EDGE)))
+
+
+def _targets(positive: NDArray[np.bool_]) -> NDArray[np.float64]:
+    high, low = int(positive.sum()), int((~positive).sum())
+    return np.where(positive, (high + 1) / (high + 2), 1 / (low + 2))
+
+
+def _log_loss(odds: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
+    return float((np.logaddexp(0, odds) - targets * odds).mean())
+
+
+def _platt(positive: NDArray[np.bool_], values: NDArray[np.float64], source: str) -> tuple[float, ...]:
+    above = values > 0
+    odds, targets = _odds(values[above]), _targets(positive[above])
+    centre, spread = odds.mean(), odds.std()
+    if not spread > 1e-9:  # one score only: its share of malignant cases
+        slope, intercept = 0.0, float(logit(targets.mean()))
     else:
-        fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(values, positive)
-        parameters = (*map(float, fitted.X_thresholds_), *map(float, fitted.y_thresholds_))
-    return Calibrator(kind, parameters, len(positive), source)
+        scaled = (odds - centre) / spread
+
+        def gradient(line: NDArray[np.float64]) -> NDArray[np.float64]:
+            gap = expit(line[0] * scaled + line[1]) - targets
+            return np.array([(gap * scaled).mean(), gap.mean()])
+
+        fitted = minimize(
+            lambda line: _log_loss(line[0] * scaled + line[1], targets),
+            np.array([0.0, logit(targets.mean())]),
+            jac=gradient,
+            method="BFGS",
+            options={"gtol": 1e-9},
+        ).x
+        slope = float(fitted[0] / spread)
+        intercept = float(fitted[1] - slope * centre)
+    if slope < -1e-6:
+        raise InputError(
+            f"no calibration: the slope would be {slope:.3g}, malignant cases have the lower scores",
+            file=source,
+            remedy="check the categories and the truth, or leave this score alone",
+        )
+    slope = max(slope, 0.0)
+    return slope, intercept, _floor(expit(slope * odds + intercept), positive, above)
+
+
+def _temperature(positive: NDArray[np.bool_], values: NDArray[np.float64], source: str) -> tuple[float, ...]:
+    above = values > 0
+    odds, targets = _odds(values[above]), _targets(positive[above])
+    limits = (float(np.log(_COLDEST)), float(np.log(_HOTTEST)))
+    found = minimize_scalar(
+        lambda power: _log_loss(odds / np.exp(power), targets),
+        bounds=limits,
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    if found.x > limits[1] - 1e-3 and odds.any():
+        raise InputError(
+            "no calibration: no temperature fits, malignant cases are not those with scores above 0.5",
+            file=source,
+            remedy="fit platt, which has an intercept, or check the categories and the truth",
+        )
+    temperature = float(np.exp(found.x))
+    return temperature, _floor(expit(odds / temperature), positive, above)
+
+
+def _isotonic(positive: NDArray[np.bool_], values: NDArray[np.float64], source: str) -> tuple[float, ...]:
+    from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415  applying a map needs no scikit-learn
+
+    fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(values, positive)
+    return (*map(float, fitted.X_thresholds_), *map(float, fitted.y_thresholds_))
+
+
+_FITS: dict[str, Callable[[NDArray[np.bool_], NDArray[np.float64], str], tuple[float, ...]]] = {
+    "platt": _platt,
+    "temperature": _temperature,
+    "isotonic": _isotonic,
+}
+
+
+def _floor(curve: NDArray[np.float64], positive: NDArray[np.bool_], above: NDArray[np.bool_]) -> float:
+    """Return the probability of a score of 0 with the least log loss, as the floor of ``curve`` [M].
+
+    Where the cases of score 0 are malignant more often than the curve's lowest ones, as when lesions are
+    missed, the lowest ones are pooled with them, as isotonic regression does. Shares are (k + 0.5) / (n + 1).
+    Without a score of 0 it is the lowest value of the curve: nothing is known below.
+    """
+    nothing = positive[~above]
+    if not len(nothing):
+        return float(curve.min())
+    order = np.argsort(curve, kind="stable")
+    # A steep curve ends in exact zeros and ones, which have no logarithm.
+    curve, hits = np.clip(curve[order], 1e-12, 1 - 1e-12), positive[above][order].astype(np.float64)
+    # Entry k of each: the k lowest cases of the curve are pooled with those of score 0.
+    malignant = nothing.sum() + np.concatenate([[0.0], np.cumsum(hits)])
+    pooled = len(nothing) + np.arange(len(curve) + 1)
+    edges = np.concatenate([[0.0], curve, [1.0]])
+    floors = np.clip((malignant + 0.5) / (pooled + 1), edges[:-1], edges[1:])
+    losses = -(hits * np.log(curve) + (1 - hits) * np.log1p(-curve))
+    rest = np.concatenate([np.cumsum(losses[::-1])[::-1], [0.0]])
+    total = rest - malignant * np.log(floors) - (pooled - malignant) * np.log1p(-floors)
+    return float(floors[int(np.argmin(total))])
+
+
+def _doubts(found: Calibrator) -> tuple[str, ...]:
+    doubts = []
+    rarer, enough = min(found.positives, found.cases - found.positives), _ENOUGH[found.kind]
+    if rarer < enough:
+        doubts.append(
+            f"{found.kind} rests on {found.positives} positive of {found.cases} cases; "
+            f"with fewer than {enough} of a class it is unsure"
+        )
+    low, high = found([0.0, 1.0])
+    if high - low < 1e-3:
+        doubts.append(f"every score has the probability {low:.3f}: the score tells nothing here")
+    return tuple(doubts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 
 from mammodet.datasets.atomic import atomic_path
 from mammodet.datasets.figure_style import STYLE
+from mammodet.evaluation.calibrated_levels import Calibrated
+from mammodet.evaluation.calibration import ReliabilityBin
 from mammodet.evaluation.classification_metrics import Classification
 from mammodet.evaluation.froc import POINTS
 from mammodet.evaluation.froc_table import FrocRow, FrocTable
@@ -134,7 +136,30 @@ def reliability_figure(levels: Mapping[str, Level]) -> Figure | None:
     with mpl.rc_context(STYLE):
         figure, panels = _panels(len(filled), 4.0, 4.4)
         for axes, (name, level) in zip(panels, filled.items(), strict=False):
-            _draw_reliability(axes, level, _LINES[name][0])
+            title = f"{level.title} (n = {level.classification.cases}): ECE {level.ece:.3f}"
+            _draw_reliability(axes, level.reliability, title, _LINES[name][0])
+    return figure
+
+
+def calibrated_figure(calibrated: Calibrated | None) -> Figure | None:
+    """Draw the reliability of the raw scores above that of the probabilities, a column per level.
+
+    None without a calibration or when no level has numbers.
+    """
+    levels = {} if calibrated is None else calibrated.levels
+    filled = {name: level for name, level in levels.items() if level.reason is None}
+    if calibrated is None or not filled:
+        return None
+    with mpl.rc_context(STYLE):
+        figure = _figure(4.0 * len(filled), 8.4)
+        figure.set_layout_engine("constrained", wspace=0.08, hspace=0.08)
+        panels = figure.subplots(2, len(filled), squeeze=False)
+        for column, (name, level) in enumerate(filled.items()):
+            colour, ece = _LINES[name][0], level.numbers["ece"]
+            before = f"{level.title} (n = {level.cases}), raw: ECE {ece.raw:.3f}"
+            after = f"{level.title}, by {calibrated.kind}: ECE {ece.calibrated:.3f}"
+            _draw_reliability(panels[0][column], level.raw, before, colour)
+            _draw_reliability(panels[1][column], level.calibrated, after, colour, "probability")
     return figure
 
 
@@ -182,10 +207,12 @@ def _fraction(point: float) -> str:
     return f"1/{1 / point:g}" if point < 1 else f"{point:g}"
 
 
-def _draw_reliability(axes: Axes, level: Level, colour: str) -> None:
+def _draw_reliability(
+    axes: Axes, bins: Sequence[ReliabilityBin], title: str, colour: str, what: str = "score"
+) -> None:
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=(0, (1, 3)))
-    total = sum(one.cases for one in level.reliability)
-    for one in level.reliability:
+    total = sum(one.cases for one in bins)
+    for one in bins:
         if one.mean_score is None or one.share_malignant is None:
             continue
         limits = wilson_interval(round(one.share_malignant * one.cases), one.cases)
@@ -193,12 +220,12 @@ def _draw_reliability(axes: Axes, level: Level, colour: str) -> None:
         size = 20 + 300 * one.cases / total
         axes.scatter([one.mean_score], [one.share_malignant], s=size, color=colour, alpha=0.8, linewidths=0)
     axes.set(
-        xlabel="Mean score of the bin",
+        xlabel=f"Mean {what} of the bin",
         ylabel="Share malignant",
         xlim=(-0.03, 1.03),
         ylim=(-0.03, 1.03),
         aspect="equal",
-        title=f"{level.title} (n = {level.classification.cases}): ECE {level.ece:.3f}",
+        title=title,
     )
     axes.grid(color="0.92")
     axes.set_axisbelow(True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mammodet.evaluation.calibrated_levels import NUMBERS
 from mammodet.evaluation.froc import POINTS
 from mammodet.evaluation.resampling import PERCENTILE, Interval, primary
 from mammodet.evaluation.summary import Evaluation
@@ -16,7 +17,13 @@ def overview(evaluation: Evaluation) -> list[str]:
     lines = [*_detection_lines(evaluation), "", *_froc_lines(evaluation), ""]
     if evaluation.reason is not None:
         return [*lines, evaluation.reason]
-    return [*lines, *_level_lines(evaluation), *_interval_remarks(evaluation), *_remarks(evaluation)]
+    return [
+        *lines,
+        *_level_lines(evaluation),
+        *_calibrated_lines(evaluation),
+        *_interval_remarks(evaluation),
+        *_remarks(evaluation),
+    ]
 
 
 def _detection_lines(evaluation: Evaluation) -> list[str]:
@@ -62,6 +69,31 @@ def _level_lines(evaluation: Evaluation) -> list[str]:
         kinds = (level.intervals["auc"], level.intervals["accuracy"], malignant, other)
         found = [one for one in map(primary, kinds) if one is not None]
         lines += _interval_line(evaluation, found, " " * 18)
+    return lines
+
+
+def _calibrated_lines(evaluation: Evaluation) -> list[str]:
+    calibrated = evaluation.calibrated
+    if calibrated is None:
+        return []
+    title = f"probabilities by {calibrated.kind}"
+    heads = ("ECE raw", "calibrated", "Brier raw", "calibrated")
+    lines = ["", f"{title:<36}" + "".join(f"{head:>13}" for head in heads)]
+    for level in calibrated.levels.values():
+        counts = f"{level.title:<18}{level.cases:>9}{level.positives:>9}"
+        if level.reason is not None:
+            lines.append(f"{counts}  {level.reason}")
+            continue
+        numbers = [level.numbers[name] for name in NUMBERS]
+        lines.append(counts + "".join(_cell(x) for one in numbers for x in (one.raw, one.calibrated)))
+        intervals = [x for one in numbers for x in (one.raw_interval, one.calibrated_interval)]
+        lines += _interval_line(evaluation, [one for one in intervals if one is not None], " " * 18)
+    lines.append(f"fitted on {calibrated.source}")
+    for level in calibrated.levels.values():
+        if level.reason is None:
+            there, here = level.fitted_positives / level.fitted_cases, level.positives / level.cases
+            told = f"{there:.0%} of {level.fitted_cases} {level.title.lower()} malignant, {here:.0%} here"
+            lines.append(f"  {told}; ECE by chance alone {_cell(level.ece_by_chance, 0)}")
     return lines
 
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from mammodet.datasets.atomic import write_json, write_text
 from mammodet.evaluation.detection_metrics import NUMBER_NAMES
 from mammodet.evaluation.figures import (
+    calibrated_figure,
     confusion_figure,
     froc_figure,
     reliability_figure,
@@ -33,10 +34,12 @@ _FIGURES = {
     "froc": "FROC curves: the same predictions under every hit rule",
     "confusion": "Confusion matrices, true against predicted",
     "reliability": "Reliability of the malignancy score in bins of 0.1, with Wilson’s 95 % intervals",
+    "reliability_calibrated": "Reliability of the malignancy score, raw (above) and calibrated (below)",
 }
 _TABLES = (
     *("coco", "intervals", "froc", "froc_curves", "operating_points", "calibration", "fusion", "roc"),
     *("image", "breast", "patient", "lesion", "images", "breasts", "patients", "lesions", "comparison"),
+    "calibrated",
 )
 
 
@@ -66,6 +69,7 @@ def write_report(evaluation: Evaluation, out: Path, inputs: Mapping[str, Any]) -
         ("froc", froc_figure(evaluation.froc)),
         ("confusion", confusion_figure(evaluation.levels)),
         ("reliability", reliability_figure(evaluation.levels)),
+        ("reliability_calibrated", calibrated_figure(evaluation.calibrated)),
     ):
         if figure is not None:
             save_figure(figure, out / f"{name}.png")

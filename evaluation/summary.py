@@ -10,6 +10,7 @@ from typing import Any
 
 from mammodet.datasets.coco import CATEGORY_NAMES, Coco, counts
 from mammodet.evaluation import fast_coco
+from mammodet.evaluation.calibrated_levels import Calibrated, calibrated_document, calibrated_levels
 from mammodet.evaluation.cases import MISSED, Cases, collect_cases
 from mammodet.evaluation.coco_intervals import coco_intervals
 from mammodet.evaluation.detection_metrics import match_boxes
@@ -21,6 +22,7 @@ from mammodet.evaluation.levels import Intervals, Judged, Level, Uncertainty, le
 from mammodet.evaluation.operating_points import DEFAULT_RULES, PointRule
 from mammodet.evaluation.protocol import Protocol, statements
 from mammodet.evaluation.resampling import Bootstrap, Interval, PatientResamples
+from mammodet.evaluation.score_calibration import ScoreCalibration
 
 SCHEMA = "mammodet.metrics/1"
 _PACKAGES = ("mammodet", "pycocotools", "scikit-learn", "scipy", "numpy", "matplotlib")
@@ -28,11 +30,12 @@ _PACKAGES = ("mammodet", "pycocotools", "scikit-learn", "scipy", "numpy", "matpl
 
 @dataclass(frozen=True)
 class Options:
-    """How an evaluation is made beside its protocol: intervals, operating points, a fitted fusion rule."""
+    """How an evaluation is made beside its protocol: intervals, operating points, what was fitted before."""
 
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
     points: Sequence[PointRule] = DEFAULT_RULES
     fitted: LogisticRule | None = None
+    calibration: ScoreCalibration | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Evaluation:
     ``coco`` holds the twelve numbers by class, "all" first, ``froc`` one row per hit rule. ``levels`` has the
     keys image, breast, patient, lesion_published and lesion_all; it is empty and ``cases`` None when the
     categories are not benign and malignant, and ``reason`` says so. ``fusion`` compares the rules that fuse
-    boxes into a score.
+    boxes into a score. ``calibrated`` is there with a score calibration only.
     """
 
     protocol: Protocol
@@ -55,6 +58,7 @@ class Evaluation:
     coco_intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     fusion: Sequence[FusionRow] = ()
     bootstrap: Bootstrap = field(default_factory=lambda: Bootstrap(resamples=0))
+    calibrated: Calibrated | None = None
 
 
 def evaluate(
@@ -80,6 +84,7 @@ def evaluate(
         )
         return Evaluation(protocol, tally, numbers, froc, {}, None, reason, intervals, (), bootstrap)
     cases = collect_cases(coco, results, protocol)
+    calibration = options.calibration
     uncertainty = Uncertainty(resamples, options.points)
     return Evaluation(
         protocol,
@@ -92,6 +97,7 @@ def evaluate(
         intervals,
         fusion_table(coco, results, cases, options.fitted, resamples),
         bootstrap,
+        None if calibration is None else calibrated_levels(cases, calibration, resamples),
     )
 
 
@@ -118,6 +124,7 @@ def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[
     bin), ``intervals`` (number -> kind -> interval), ``per_class`` (support, precision, sensitivity, f1,
     ``intervals``), ``operating_points`` and ``confusion`` (``classes`` = rows, ``answers`` = columns,
     ``counts``).
+    With a score calibration there is ``calibrated`` too, see ``calibrated_levels``.
     """
     document = {
         "schema": SCHEMA,
@@ -136,6 +143,8 @@ def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[
     if evaluation.reason is not None:
         document["reason"] = evaluation.reason
     document |= {name: _level_document(level) for name, level in evaluation.levels.items()}
+    if evaluation.calibrated is not None:
+        document["calibrated"] = calibrated_document(evaluation.calibrated)
     return document | {"fusion_rules": [asdict(row) for row in evaluation.fusion]}
 
 

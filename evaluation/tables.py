@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from mammodet.evaluation.calibrated_levels import NUMBERS, Calibrated
 from mammodet.evaluation.cases import BreastCase, ImageCase, LesionCase, PatientCase
 from mammodet.evaluation.detection_metrics import NUMBER_NAMES
 from mammodet.evaluation.froc_table import FrocTable, row_record
@@ -22,6 +23,11 @@ _POINT_COLUMNS = (
     *("level", "point", "threshold", "number", "value"),
     *(f"{kind} {end}" for kind in ("bootstrap", "wilson") for end in ("low", "high")),
     "reason",
+)
+_CALIBRATED_COLUMNS = (
+    *("level", "number", "cases", "positives", "raw", "calibrated", "difference"),
+    *(f"{what} {end}" for what in ("raw", "calibrated", "difference") for end in ("low", "high")),
+    "note",
 )
 _FUSION_COLUMNS = (
     *("level", "rule", "cases", "positives", "auc"),
@@ -42,7 +48,8 @@ def csv_tables(evaluation: Evaluation) -> dict[str, str]:
     per class with its row of the confusion matrix, and one for all; ``images.csv``, ``breasts.csv``,
     ``patients.csv`` and ``lesions.csv`` one per case; ``roc.csv`` one per point of each curve;
     ``operating_points.csv`` one per level, point and number; ``calibration.csv`` one per level and bin;
-    ``fusion.csv`` one per fusion rule and level; ``intervals.csv`` one per number and kind of interval.
+    ``fusion.csv`` one per fusion rule and level; ``intervals.csv`` one per number and kind of interval. With
+    a score calibration ``calibrated.csv`` has one row per level and number, and cases a ``probability``.
     """
     tables = {
         "coco.csv": _coco_table(evaluation.coco),
@@ -54,6 +61,10 @@ def csv_tables(evaluation: Evaluation) -> dict[str, str]:
         return tables
     levels, cases = evaluation.levels, evaluation.cases
     lesions = {"matched": levels["lesion_published"], "all": levels["lesion_all"]}
+    calibrated = evaluation.calibrated
+    if calibrated is not None:
+        tables["calibrated.csv"] = _table(_calibrated_rows(calibrated), _CALIBRATED_COLUMNS)
+    chances = {} if calibrated is None else calibrated.probabilities
     return tables | {
         "image.csv": _table(_level_rows(levels["image"])),
         "breast.csv": _table(_level_rows(levels["breast"])),
@@ -61,13 +72,13 @@ def csv_tables(evaluation: Evaluation) -> dict[str, str]:
         "lesion.csv": _table(
             [{"lesions": name, **row} for name, level in lesions.items() for row in _level_rows(level)]
         ),
-        "images.csv": _case_table(ImageCase, cases.images),
-        "breasts.csv": _case_table(BreastCase, cases.breasts),
-        "patients.csv": _case_table(PatientCase, cases.patients),
+        "images.csv": _case_table(ImageCase, cases.images, chances.get("image", ())),
+        "breasts.csv": _case_table(BreastCase, cases.breasts, chances.get("breast", ())),
+        "patients.csv": _case_table(PatientCase, cases.patients, chances.get("patient", ())),
         "lesions.csv": _case_table(LesionCase, cases.lesions),
         "roc.csv": _roc_table(levels),
         "operating_points.csv": _table(_point_rows(levels), _POINT_COLUMNS),
-        "calibration.csv": _table(_reliability_rows(levels)),
+        "calibration.csv": _table(_reliability_rows(levels, calibrated)),
         "fusion.csv": _table(_fusion_rows(evaluation.fusion), _FUSION_COLUMNS),
     }
 
@@ -171,9 +182,32 @@ def _point_rows(levels: Mapping[str, Level]) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _reliability_rows(levels: Mapping[str, Level]) -> Iterator[dict[str, Any]]:
+def _reliability_rows(levels: Mapping[str, Level], calibrated: Calibrated | None) -> Iterator[dict[str, Any]]:
     for name, level in levels.items():
-        yield from ({"level": name, **asdict(one)} for one in level.reliability)
+        yield from ({"level": name, "scores": "raw", **asdict(one)} for one in level.reliability)
+        if calibrated is not None and name in calibrated.levels:
+            bins = calibrated.levels[name].calibrated
+            yield from ({"level": name, "scores": "calibrated", **asdict(one)} for one in bins)
+
+
+def _calibrated_rows(calibrated: Calibrated) -> Iterator[dict[str, Any]]:
+    for name, level in calibrated.levels.items():
+        start = {"level": name, "cases": level.cases, "positives": level.positives}
+        for number in NUMBERS:
+            found = level.numbers.get(number)
+            if found is None:
+                yield {**start, "number": number, "note": level.reason}
+                continue
+            row = {what: getattr(found, what) for what in ("raw", "calibrated", "difference")}
+            for what in tuple(row):
+                one = getattr(found, f"{what}_interval")
+                row |= {
+                    f"{what} {end}": None if one is None else getattr(one, end) for end in ("low", "high")
+                }
+            yield {**start, "number": number, **row}
+        if level.reason is None:
+            aucs = {"raw": level.auc, "calibrated": level.auc_calibrated}
+            yield {**start, "number": "auc", **aucs, "note": level.auc_note or ""}
 
 
 def _fusion_rows(rows: Sequence[FusionRow]) -> Iterator[dict[str, Any]]:
@@ -186,8 +220,15 @@ def _fusion_rows(rows: Sequence[FusionRow]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _case_table(kind: type[Any], cases: Sequence[Any]) -> str:
-    return _table([asdict(case) for case in cases], [field.name for field in fields(kind)])
+def _case_table(kind: type[Any], cases: Sequence[Any], chances: Sequence[float] | None = ()) -> str:
+    """Write one row per case; with ``chances``, None for none that could be had, their column at the end."""
+    columns = [field.name for field in fields(kind)]
+    rows = [asdict(case) for case in cases]
+    if chances is None or len(chances):
+        columns.append("probability")
+        for place, row in enumerate(rows):
+            row["probability"] = None if chances is None else chances[place]
+    return _table(rows, columns)
 
 
 def _table(rows: Iterable[Mapping[str, Any]], columns: Iterable[str] | None = None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +54,10 @@ class Arguments:
         compare: predictions of another model on the same images, read by the same options; the differences to
             it go to comparison.csv
         fit_fusion: fit the logistic fusion rule on the breasts of this data and write it to this file
+        calibration: score calibration that --fit-calibration wrote on other data: malignancy scores become
+            probabilities, shown beside the raw ones
+        fit_calibration: fit maps of malignancy scores to probabilities on this data, write them to this file
+        calibration_kind: the map that --fit-calibration fits
     """
 
     ground_truth: Path
@@ -81,8 +85,18 @@ class Arguments:
     fusion: str | None = None
     fit_fusion: str | None = None
     compare: str | None = None
+    calibration: str | None = None
+    fit_calibration: str | None = None
+    calibration_kind: Literal["platt", "isotonic", "temperature"] = "platt"
 
     def __post_init__(self) -> None:
+        if self.calibration is not None and self.fit_calibration is not None:
+            raise InputError(
+                "cannot go with --fit-calibration",
+                field="--calibration",
+                value=self.calibration,
+                remedy="fit on validation data, then use the file on test data",
+            )
         if self.fusion is not None and self.fit_fusion is not None:
             raise InputError(
                 "cannot go with --fit-fusion",
@@ -124,6 +138,7 @@ def evaluate_files(arguments: Arguments) -> list[str]:
     fitted = None if arguments.fusion is None else LogisticRule.load(Path(arguments.fusion))
     froc = FrocProtocol(arguments.hit_rules, arguments.froc_denominator, arguments.class_aware)
     protocol = Protocol(arguments.score_threshold, arguments.suppression_iou, arguments.lesion_iou, froc)
+    calibration = _calibration(arguments)
     coco = read_coco(arguments.ground_truth, profile=False)
     if not coco.images:
         raise InputError(
@@ -131,7 +146,7 @@ def evaluate_files(arguments: Arguments) -> list[str]:
         )
     results = _read(arguments, arguments.predictions, coco)
     other = None if arguments.compare is None else _read(arguments, Path(arguments.compare), coco)
-    evaluation = evaluate(coco, results, protocol, Options(bootstrap, points, fitted))
+    evaluation = evaluate(coco, results, protocol, Options(bootstrap, points, fitted, calibration))
     if arguments.fit_fusion is not None:
         if evaluation.cases is None:
             raise InputError(
@@ -141,8 +156,11 @@ def evaluate_files(arguments: Arguments) -> list[str]:
             )
         fit_on(coco, results, evaluation.cases, str(arguments.ground_truth)).save(Path(arguments.fit_fusion))
     inputs = {name: _source(getattr(arguments, name)) for name in ("ground_truth", "predictions")}
+    if calibration is not None and _same_data(calibration.inputs, inputs):
+        _warn(f"{arguments.calibration} was fitted on this very ground truth: its numbers flatter")
+    made = _fit_calibration(arguments, evaluation, inputs)
     write_report(evaluation, arguments.out, inputs)
-    lines = overview(evaluation)
+    lines = [*overview(evaluation), *made]
     if other is not None:
         rows = compare_models(coco, other, results, evaluation)
         write_text(arguments.out / COMPARISON, comparison_csv(rows))
@@ -173,6 +191,47 @@ def _read(arguments: Arguments, path: Path, coco: Any) -> Any:
         scores=arguments.scores,
         tell=lambda notice: print(f"mammodet evaluate: {notice.severity}: {notice.text}", file=sys.stderr),
     )
+
+
+def _calibration(arguments: Arguments) -> Any:
+    """Return the score calibration of ``--calibration``, which must fit the protocol; None without."""
+    from mammodet.evaluation.score_calibration import ScoreCalibration  # noqa: PLC0415
+
+    if arguments.calibration is None:
+        return None
+    path = Path(arguments.calibration)
+    found = ScoreCalibration.load(path)
+    found.require(arguments.score_threshold, arguments.suppression_iou, path)
+    return found
+
+
+def _fit_calibration(arguments: Arguments, evaluation: Any, inputs: dict[str, dict[str, str]]) -> list[str]:
+    """Fit and write what ``--fit-calibration`` asks for; return the lines to print."""
+    from mammodet.evaluation.score_calibration import fit_score_calibration  # noqa: PLC0415
+
+    if arguments.fit_calibration is None:
+        return []
+    if evaluation.cases is None:
+        raise InputError(
+            f"no score calibration can be fitted: {evaluation.reason}",
+            file=arguments.ground_truth,
+            remedy="leave --fit-calibration out",
+        )
+    rules = (arguments.score_threshold, arguments.suppression_iou)
+    found = fit_score_calibration(arguments.calibration_kind, evaluation.cases, *rules, inputs)
+    found.save(Path(arguments.fit_calibration))
+    for doubt in found.warnings:
+        _warn(f"score calibration, {doubt}")
+    fitted = ", ".join(level for level, one in found.maps.items() if one is not None)
+    return ["", f"score calibration ({found.kind}) of {fitted}: {arguments.fit_calibration}"]
+
+
+def _warn(text: str) -> None:
+    print(f"mammodet evaluate: warning: {text}", file=sys.stderr)
+
+
+def _same_data(fitted: Mapping[str, Any], inputs: Mapping[str, Mapping[str, str]]) -> bool:
+    return fitted.get("ground_truth", {}).get("sha256") == inputs["ground_truth"]["sha256"]
 
 
 def _source(path: Path) -> dict[str, str]:

@@ -33,10 +33,19 @@ from mammodet.detection.composed import ComposedDetector
 from mammodet.detection.flips import Flips
 from mammodet.detection.inference import Detector
 from mammodet.detection.tiling import Tiles
-from mammodet.evaluation.fusion import Fusion, breast_name, fuse, suppress_benign
+from mammodet.evaluation.fusion import SUPPRESSION_IOU, Fusion, breast_name, fuse, suppress_benign
+from mammodet.evaluation.score_calibration import ScoreCalibration
 from mammodet.tools.cases import Case, allowing, find_cases, read_case, rejection
 from mammodet.tools.command import BAD_INPUT, run, write_config
-from mammodet.tools.score_tables import BREAST_COLUMNS, IMAGE_COLUMNS, breast_rows, image_rows, write_csv
+from mammodet.tools.score_tables import (
+    BREAST_COLUMNS,
+    IMAGE_COLUMNS,
+    Table,
+    breast_rows,
+    image_rows,
+    with_probabilities,
+    write_csv,
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,8 @@ class Arguments:
             looks at whole images.
         flips: look at mirror images too and fuse what is found; horizontal takes twice as long, all four
             times.
+        calibration: score calibration that mammodet evaluate --fit-calibration wrote for this model and
+            these options; adds the column probability to images.csv and breasts.csv.
     """
 
     paths: list[str]
@@ -81,6 +92,7 @@ class Arguments:
     skip_air: bool = True
     tiles: str | None = None
     flips: Flips = "none"
+    calibration: str | None = None
 
     def __post_init__(self) -> None:
         if self.tiles is not None:
@@ -124,6 +136,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def score(arguments: Arguments) -> int:
     """Score every case, write the results, and tell how many files could not be read."""
+    calibration = None
+    if arguments.calibration is not None:
+        calibration = ScoreCalibration.load(Path(arguments.calibration))
     detector = Detector.load(
         arguments.model,
         device=arguments.device,
@@ -138,6 +153,11 @@ def score(arguments: Arguments) -> int:
     threshold = arguments.score_threshold
     if threshold is None:
         threshold = detector.header.config.score_threshold
+    if calibration is not None:
+        assert arguments.calibration is not None
+        # Boxes below min_score never come out of the detector.
+        made_with = max(threshold, arguments.min_score)
+        calibration.require(made_with, SUPPRESSION_IOU, Path(arguments.calibration))
     cases, skipped = find_cases(arguments.paths, detector.header.recipe)
     out = Path(arguments.out)
     scorer = Scorer(detector, threshold, arguments)
@@ -145,7 +165,7 @@ def score(arguments: Arguments) -> int:
         write_config(arguments, out / "config.yaml")
         outcomes = list(_outcomes(scorer, cases, ledger))
     write_csv(out / "skipped.csv", ["file", "reason"], skipped)
-    return _write(out, arguments, threshold, list(zip(cases, outcomes, strict=True)))
+    return _write(out, arguments, threshold, list(zip(cases, outcomes, strict=True)), calibration)
 
 
 def _outcomes(scorer: Scorer, cases: Sequence[Case], ledger: Ledger) -> Iterator[dict[str, Any]]:
@@ -167,7 +187,9 @@ def _outcomes(scorer: Scorer, cases: Sequence[Case], ledger: Ledger) -> Iterator
 
 def _fingerprint(arguments: Arguments) -> str:
     digest = hashlib.sha256(Path(arguments.model).read_bytes())
-    options = {key: value for key, value in asdict(arguments).items() if key not in {"paths", "model", "out"}}
+    # The calibration is applied to the tables at the end, and may be added to a finished run.
+    others = {"paths", "model", "out", "calibration"}
+    options = {key: value for key, value in asdict(arguments).items() if key not in others}
     digest.update(json.dumps([version("mammodet"), options], sort_keys=True).encode())
     return digest.hexdigest()
 
@@ -197,7 +219,11 @@ def _record(case: Case, mammogram: Mammogram | None) -> ImageRecord:
 
 
 def _write(
-    out: Path, arguments: Arguments, threshold: float, scored: Sequence[tuple[Case, dict[str, Any]]]
+    out: Path,
+    arguments: Arguments,
+    threshold: float,
+    scored: Sequence[tuple[Case, dict[str, Any]]],
+    calibration: ScoreCalibration | None,
 ) -> int:
     rejected = [(case, outcome["rejected"]) for case, outcome in scored if "rejected" in outcome]
     done = [(case, outcome) for case, outcome in scored if "rejected" not in outcome]
@@ -222,10 +248,24 @@ def _write(
     write_coco(coco, coco.path)
     write_json(out / "predictions.json", results, indent=None)
     notes = {case.image_id: "; ".join(outcome["notes"]) for case, outcome in done}
-    write_csv(out / "images.csv", IMAGE_COLUMNS, image_rows(coco, fusion, notes))
-    write_csv(out / "breasts.csv", BREAST_COLUMNS, breast_rows(coco, fusion))
+    images_table: Table = (IMAGE_COLUMNS, image_rows(coco, fusion, notes))
+    breasts_table: Table = (BREAST_COLUMNS, breast_rows(coco, fusion))
+    if calibration is not None:
+        by_image = [verdict.score for verdict in fusion.images.values()]
+        by_breast = [verdict.score for verdict in fusion.breasts.values()]
+        images_table = _calibrated(calibration, "image", images_table, by_image)
+        breasts_table = _calibrated(calibration, "breast", breasts_table, by_breast)
+    write_csv(out / "images.csv", *images_table)
+    write_csv(out / "breasts.csv", *breasts_table)
     _print_summary(out, arguments, fusion, len(rejected))
     return 0
+
+
+def _calibrated(calibration: ScoreCalibration, level: str, table: Table, scores: Sequence[float]) -> Table:
+    if level in calibration.reasons:
+        reason = calibration.reasons[level]
+        print(f"mammodet score: warning: no probability by {level}: {reason}", file=sys.stderr)
+    return with_probabilities(*table, calibration.probabilities(level, scores))
 
 
 def _print_summary(out: Path, arguments: Arguments, fusion: Fusion, rejected: int) -> None:

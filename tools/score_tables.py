@@ -7,9 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mammodet.datasets.atomic import atomic_path
 from mammodet.datasets.coco import Coco
 from mammodet.evaluation.fusion import Fusion
+
+Table = tuple[Sequence[str], Sequence[dict[str, Any]]]  # columns, rows
 
 IMAGE_COLUMNS = [
     "image_id",
@@ -76,6 +81,21 @@ def breast_rows(coco: Coco, fusion: Fusion) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def with_probabilities(
+    columns: Sequence[str], rows: Sequence[dict[str, Any]], probabilities: NDArray[np.float64] | None
+) -> Table:
+    """Return columns and rows with ``probability`` after the score; None leaves it empty.
+
+    ``probabilities`` [N] are in the order of the rows.
+    """
+    place = columns.index("malignancy_score") + 1
+    shown: Sequence[Any] = (
+        [""] * len(rows) if probabilities is None else [round(float(one), 6) for one in probabilities]
+    )
+    filled = [{**row, "probability": one} for row, one in zip(rows, shown, strict=True)]
+    return [*columns[:place], "probability", *columns[place:]], filled
 
 
 def _status(malignant: bool, boxes: int) -> str:

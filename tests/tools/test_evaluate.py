@@ -344,3 +344,73 @@ def test_the_other_model_is_read_by_the_same_options(evaluate, truth, prediction
     table = rows(tmp_path / "out" / "comparison.csv")
     recall = next(row for row in table if row["number"] == "benign AR_100")
     assert (float(recall["other"]), float(recall["this"])) == (0.0, pytest.approx(0.9, abs=0.11))
+
+
+def screened(count=40):
+    """Every third image has a cancer, and the detector is sure of too much."""
+    images = [image(number, "normal" if number % 3 else "malignant") for number in range(1, count + 1)]
+    boxes = [
+        {"image_id": number, "category_id": 2, "bbox": [9, 9, 80, 80], "score": 0.35 + 0.6 * number / count}
+        for number in range(1, count + 1)
+        if number % 3 == 0 or number % 2
+    ]
+    return {"images": images, "annotations": [], "categories": PROFILE}, boxes
+
+
+def test_scores_become_probabilities_by_what_was_fitted_on_other_data(evaluate, tmp_path, capsys):
+    path = tmp_path / "probabilities.json"
+    assert evaluate(*screened(), "--fit-calibration", str(path), "--resamples", "0") == 0
+    told = capsys.readouterr()
+    assert f"score calibration (platt) of image, breast, patient: {path}" in told.out
+    assert "image: platt rests on 13 positive of 40 cases; with fewer than 20 of a class" in told.err
+    content = json.loads(path.read_text())
+    assert (content["kind"], content["levels"]["image"]["cases"]) == ("platt", 40)
+    assert content["inputs"]["ground_truth"]["path"] == str(tmp_path / "gt.json")
+    assert "calibrated" not in metrics(tmp_path)
+    assert evaluate(*screened(60), "--calibration", str(path), "--resamples", "50") == 0
+    told = capsys.readouterr()
+    assert "probabilities by platt" in told.out and told.err == ""
+    numbers = metrics(tmp_path)["calibrated"]["levels"]["image"]["numbers"]
+    assert numbers["ece"]["calibrated"] < numbers["ece"]["raw"]
+    assert (tmp_path / "out" / "reliability_calibrated.png").is_file()
+    table = rows(tmp_path / "out" / "calibrated.csv")
+    assert {row["number"] for row in table} == {"ece", "brier", "auc"}
+    images = rows(tmp_path / "out" / "images.csv")
+    missing = {row["probability"] for row in images if row["score"] == "0.0"}
+    assert len(missing) == 1 and float(missing.pop()) < 0.3
+    assert evaluate(*screened(60), "--resamples", "0") == 0
+    assert not (tmp_path / "out" / "calibrated.csv").exists()
+    assert not (tmp_path / "out" / "reliability_calibrated.svg").exists()
+
+
+def test_the_kind_of_the_map_is_chosen_and_its_own_data_warned_about(evaluate, tmp_path, capsys):
+    path = tmp_path / "probabilities.json"
+    options = ["--fit-calibration", str(path), "--calibration-kind", "isotonic", "--resamples", "0"]
+    assert evaluate(*screened(60), *options) == 0
+    assert "score calibration (isotonic)" in capsys.readouterr().out
+    assert json.loads(path.read_text())["kind"] == "isotonic"
+    assert evaluate(*screened(60), "--calibration", str(path), "--resamples", "0") == 0
+    told = capsys.readouterr()
+    assert "probabilities by isotonic" in told.out
+    assert "was fitted on this very ground truth" in told.err
+
+
+def test_calibration_options_that_cannot_work_are_one_line(evaluate, truth, predictions, tmp_path, capsys):
+    path = tmp_path / "probabilities.json"
+    assert evaluate(truth, predictions, "--calibration", str(path), "--fit-calibration", str(path)) == 2
+    assert "cannot go with --fit-calibration" in capsys.readouterr().err
+    path.write_text("{}")
+    assert evaluate(truth, predictions, "--calibration", str(path)) == 2
+    assert "no score calibration of this version" in capsys.readouterr().err
+    one_class = {**truth, "images": [{**one, "label": "benign"} for one in truth["images"]]}
+    assert evaluate(one_class, predictions, "--fit-calibration", str(path)) == 2
+    assert "needs both classes, there are 0 positive of 4 cases" in capsys.readouterr().err
+    other = {**truth, "categories": [{"id": 1, "name": "mass"}, {"id": 2, "name": "cyst"}]}
+    assert evaluate(other, predictions, "--fit-calibration", str(path)) == 2
+    assert "no score calibration can be fitted" in capsys.readouterr().err
+    assert evaluate(*screened(), "--fit-calibration", str(path), "--resamples", "0") == 0
+    capsys.readouterr()
+    for option, value in (("--score-threshold", "0.2"), ("--suppression-iou", "0.4")):
+        assert evaluate(*screened(), "--calibration", str(path), option, value) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1 and f"the scores here have {value}" in told

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from mammodet.datasets.coco import read_coco, read_results
+from mammodet.evaluation.calibration import fit_calibrator
+from mammodet.evaluation.score_calibration import ScoreCalibration
 from mammodet.tools import cli, score
 
 
@@ -110,6 +112,66 @@ def test_results_of_another_model_are_not_mixed_in(phantom: Path, trained: Path,
     capsys.readouterr()
     assert _score(*words, "--min-score", 0.2) == 2
     assert "another model or other options" in capsys.readouterr().err
+
+
+@pytest.fixture
+def calibration(tmp_path: Path) -> Path:
+    """Return a score calibration of images and, as if there had been one class only, not of breasts."""
+    scores = np.linspace(0, 1, 200)
+    image = fit_calibrator("platt", scores > np.tile([0.4, 0.8], 100), scores, "val.json")
+    maps = {"image": image, "breast": None, "patient": None}
+    reasons = {"breast": "one class only", "patient": "one class only"}
+    inputs = {"ground_truth": {"path": "val.json", "sha256": "0"}}
+    ScoreCalibration("platt", 0.3, 0.5, maps, reasons, inputs).save(tmp_path / "probabilities.json")
+    return tmp_path / "probabilities.json"
+
+
+def test_probabilities_are_added_to_a_finished_run_without_scoring_again(
+    phantom: Path,
+    trained: Path,
+    calibration: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    out = tmp_path / "out"
+    words = [phantom / "images", "--model", trained / "model.safetensors", "--out", out, "--overlays", "none"]
+    assert _score(*words) == 0
+    before = {name: _rows(out / f"{name}.csv") for name in ("images", "breasts")}
+    capsys.readouterr()
+
+    def scored_again(self, prepared, image_id):
+        raise AssertionError
+
+    monkeypatch.setattr(score.Detector, "predict_standardised", scored_again)
+    assert _score(*words, "--calibration", calibration) == 0
+    assert "no probability by breast: one class only" in capsys.readouterr().err
+    maps = ScoreCalibration.load(calibration)
+    images, breasts = _rows(out / "images.csv"), _rows(out / "breasts.csv")
+    assert len(images) == 8 and {row["probability"] for row in breasts} == {""}
+    for row in images:
+        found = maps.probabilities("image", [float(row["malignancy_score"])])
+        assert float(row["probability"]) == pytest.approx(found[0], abs=1e-4)
+    columns = list(images[0])
+    assert columns.index("probability") == columns.index("malignancy_score") + 1
+    for name, table in (("images", images), ("breasts", breasts)):
+        assert [{k: v for k, v in row.items() if k != "probability"} for row in table] == before[name]
+    assert f"calibration: {calibration}" in (out / "config.yaml").read_text()
+
+
+def test_a_calibration_of_other_scores_is_one_line(
+    phantom: Path, trained: Path, calibration: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = [phantom / "images", "--model", trained / "model.safetensors", "--out", tmp_path / "out"]
+    words += ["--calibration", calibration]
+    for option in ("--score-threshold", "--min-score"):
+        assert _score(*words, option, 0.4) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "score threshold 0.3, the scores here have 0.4" in error
+    assert not (tmp_path / "out").exists()
+    calibration.write_text("[]")
+    assert _score(*words) == 2
+    assert "no score calibration of this version" in capsys.readouterr().err
 
 
 def test_ids_can_be_hashed(phantom: Path, trained: Path, tmp_path: Path):
