@@ -20,6 +20,7 @@ from mammodet.evaluation.figures import (
     save_figure,
 )
 from mammodet.evaluation.froc import POINTS
+from mammodet.evaluation.froc_intervals import SENSITIVITIES
 from mammodet.evaluation.operating_points import NUMBERS as POINT_NUMBERS
 from mammodet.evaluation.protocol import statements
 from mammodet.evaluation.resampling import Interval, primary
@@ -89,6 +90,7 @@ def render(evaluation: Evaluation, inputs: Mapping[str, Any], figures: Mapping[s
         versions=package_versions(),
         number_names=NUMBER_NAMES,
         froc_points=POINTS,
+        froc_numbers=(*SENSITIVITIES, "cpm", "most_sensitivity", "afroc", "wafroc"),
         point_names=POINT_NUMBERS,
         figures={caption: _data_uri(path) for caption, path in figures.items()},
     )
