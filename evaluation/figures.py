@@ -177,6 +177,10 @@ def _draw_froc(axes: Axes, row: FrocRow, number: int, first: float, last: float)
             alpha=0.18,
             linewidth=0,
         )
+    label = f"{row.rule}: CPM {row.cpm:.3f}"
+    interval = row.intervals.get("cpm")
+    if interval is not None and interval.low is not None:
+        label += f" [{interval.low:.3f}, {interval.high:.3f}]"
     axes.step(
         [*np.maximum(curve.false_positives, first / 2), last],
         [*curve.sensitivity, curve.sensitivity[-1]],
@@ -184,7 +188,7 @@ def _draw_froc(axes: Axes, row: FrocRow, number: int, first: float, last: float)
         color=_COLOURS[number % len(_COLOURS)],
         linestyle=_DASHES[number % len(_DASHES)],
         linewidth=2.0,
-        label=f"{row.rule}: CPM {row.cpm:.3f}",
+        label=label,
     )
 
 

@@ -164,7 +164,8 @@ def _units(weights: Weights, matches: FrocMatches, denominator: Denominator) -> 
     if denominator in ("breast", "patient"):
         group = matches.breast if denominator == "breast" else matches.patient
         return group_means(weights, group).sum(axis=1)
-    return weights @ _images_of(matches, denominator).astype(np.float64)
+    counted = _images_of(matches, denominator).astype(np.float64)
+    return np.asarray(weights @ counted, dtype=np.float64)
 
 
 def _images_of(matches: FrocMatches, denominator: Denominator) -> NDArray[np.bool_]:

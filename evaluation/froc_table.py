@@ -26,6 +26,7 @@ from mammodet.evaluation.froc_cases import ANY_CLASS, froc_cases
 from mammodet.evaluation.froc_intervals import NUMBERS, SENSITIVITIES, FrocBand, FrocValues, froc_values
 from mammodet.evaluation.froc_matching import FrocMatches, match_cases
 from mammodet.evaluation.hit_rules import DEFAULT_RULES, parse_rules
+from mammodet.evaluation.proportions import wilson_interval
 from mammodet.evaluation.resampling import Interval, PatientResamples
 
 
@@ -59,8 +60,9 @@ class FrocRow:
 
     ``sensitivity`` is given at ``POINTS`` false positives per unit, ``cpm`` is its mean at ``CPM_POINTS``.
     ``most_sensitivity`` and ``most_false_positives`` are those of all predictions. ``intervals`` has one by
-    patient for each of ``numbers``, none without resamples; ``band`` is that of the curve, of the first rule
-    of a class only.
+    patient for each of ``numbers``, none without resamples; ``wilson`` has one for each sensitivity, which
+    takes lesions as independent and the threshold as given. ``band`` is the interval of the curve, of the
+    first rule of a class only.
     """
 
     rule: str
@@ -81,6 +83,7 @@ class FrocRow:
     notes: tuple[str, ...]
     curve: FrocCurve = field(repr=False)
     intervals: Mapping[str, Interval] = field(default_factory=dict, repr=False)
+    wilson: Mapping[str, Interval] = field(default_factory=dict, repr=False)
     band: FrocBand | None = field(default=None, repr=False)
 
     @property
@@ -95,8 +98,9 @@ class FrocRow:
         return at | {name: getattr(self, name) for name in NUMBERS if name not in at}
 
     def kinds(self, number: str) -> dict[str, Interval]:
-        """Return the intervals of a number by kind, as other tables hold them; empty without resamples."""
-        return {"bootstrap": self.intervals[number]} if number in self.intervals else {}
+        """Return the intervals of a number by kind, as other tables hold them."""
+        found = {"bootstrap": self.intervals, "wilson": self.wilson}
+        return {kind: intervals[number] for kind, intervals in found.items() if number in intervals}
 
 
 @dataclass(frozen=True)
@@ -170,8 +174,8 @@ def froc_document(table: FrocTable) -> dict[str, Any]:
 
 
 def row_record(row: FrocRow) -> dict[str, Any]:
-    """Return a row for JSON: ``sensitivity`` by false positives per unit, without the curve and its band."""
-    record = {name: value for name, value in vars(row).items() if name not in ("curve", "band")}
+    """Return a row for JSON: ``sensitivity`` by false positives per unit, no curve, band and ``wilson``."""
+    record = {name: value for name, value in vars(row).items() if name not in ("curve", "band", "wilson")}
     at = {f"{point:g}": value for point, value in zip(POINTS, row.sensitivity, strict=True)}
     intervals = {number: asdict(interval) for number, interval in row.intervals.items()}
     return record | {"sensitivity": at, "notes": list(row.notes), "intervals": intervals}
@@ -194,6 +198,8 @@ def _row(
     resamples: PatientResamples | None,
 ) -> FrocRow:
     curve = froc_curve(matches, denominator=protocol.denominator)
+    sensitivity = [_known(one) for one in sensitivity_at(matches, POINTS, denominator=protocol.denominator)]
+    most = _known(curve.sensitivity[-1])
     areas = {
         f"{'w' if weighted else ''}afroc{'1' if compared == 'all' else ''}": _known(
             afroc_area(matches, weighted=weighted, false_positives_of=compared)
@@ -208,17 +214,16 @@ def _row(
         positive_images=int(matches.is_positive.sum()),
         normal_images=int(matches.is_normal.sum()),
         units=round(float(units(matches, protocol.denominator))),
-        sensitivity=tuple(
-            _known(one) for one in sensitivity_at(matches, POINTS, denominator=protocol.denominator)
-        ),
+        sensitivity=tuple(sensitivity),
         cpm=_known(mean_sensitivity(matches, denominator=protocol.denominator)),
-        most_sensitivity=_known(curve.sensitivity[-1]),
+        most_sensitivity=most,
         most_false_positives=_known(curve.false_positives[-1]),
         double_hits=int(matches.is_duplicate.sum()),
         **areas,
         notes=_notes(matches, protocol),
         curve=corners(curve),
         intervals=values.intervals(resamples) if values and resamples else {},
+        wilson=_wilson([*sensitivity, most], matches.lesions, resamples),
         band=values.band_interval(resamples) if values and resamples else None,
     )
 
@@ -233,6 +238,20 @@ def _notes(matches: FrocMatches, protocol: FrocProtocol) -> tuple[str, ...]:
     if not matches.is_normal.any():
         notes.append(f"no AFROC: there is no image without {what}s; AFROC1 compares with the positive ones")
     return tuple(notes)
+
+
+def _wilson(
+    shares: Sequence[float | None], lesions: int, resamples: PatientResamples | None
+) -> dict[str, Interval]:
+    """Return Wilson's interval of each sensitivity that there is."""
+    if resamples is None:
+        return {}
+    named = zip((*SENSITIVITIES, "most_sensitivity"), shares, strict=True)
+    return {
+        name: wilson_interval(round(share * lesions), lesions, resamples.confidence)
+        for name, share in named
+        if share is not None
+    }
 
 
 def _known(value: Any) -> float | None:

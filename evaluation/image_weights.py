@@ -23,7 +23,7 @@ def weight_rows(image_weights: ArrayLike | None, images: int) -> tuple[Weights, 
     """
     if image_weights is None:
         return np.ones((1, images)), True
-    weights: Weights = np.asarray(image_weights)
+    weights: NDArray[Any] = np.asarray(image_weights)
     if weights.dtype != np.int32:
         weights = weights.astype(np.float64)
     if weights.ndim not in (1, 2) or weights.shape[-1] != images:

@@ -46,8 +46,8 @@ def compare_models(
 ) -> list[ComparedNumber]:
     """Compare checked ``results``, of which ``evaluation`` is, with ``other`` results on the same images.
 
-    COCO and FROC numbers by the paired bootstrap; AUC of images, breasts, patients and all lesions by the bootstrap,
-    DeLong and Obuchowski; the verdicts by the bootstrap of the accuracy and McNemar.
+    COCO and FROC numbers by the paired bootstrap; AUC of images, breasts, patients and all lesions by the
+    bootstrap, DeLong and Obuchowski; the verdicts by the bootstrap of the accuracy and McNemar.
     """
     resamples = resamples_of(coco, evaluation.bootstrap)
     rows = [

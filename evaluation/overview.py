@@ -46,7 +46,7 @@ def _froc_lines(evaluation: Evaluation) -> list[str]:
             lines.append(
                 f"{row.rule[:_RULE_WIDTH]:<{_RULE_WIDTH}}" + "".join(_cell(row.numbers[key]) for key in heads)
             )
-            found = [row.intervals[key] for key in heads if key in row.intervals]
+            found = [one for key in heads if (one := primary(row.kinds(key))) is not None]
             lines += _interval_line(evaluation, found, " " * (_RULE_WIDTH - 18))
         lines += table.of(name)[0].notes
     more = len(table.classes) - _CLASSES_SHOWN

@@ -71,7 +71,7 @@ def write_report(evaluation: Evaluation, out: Path, inputs: Mapping[str, Any]) -
         if figure is not None:
             save_figure(figure, out / f"{name}.png")
             save_figure(figure, out / f"{name}.svg")
-            figures[_FIGURES[name]] = out / f"{name}.svg"
+            figures[_FIGURES[name] + (_band(evaluation) if name == "froc" else "")] = out / f"{name}.svg"
     write_text(out / REPORT, render(evaluation, inputs, figures))
     return out / REPORT
 
@@ -94,6 +94,13 @@ def render(evaluation: Evaluation, inputs: Mapping[str, Any], figures: Mapping[s
         point_names=POINT_NUMBERS,
         figures={caption: _data_uri(path) for caption, path in figures.items()},
     )
+
+
+def _band(evaluation: Evaluation) -> str:
+    """Say in the caption what the band of the FROC figure is; nothing without one."""
+    banded = [row.rule for row in evaluation.froc.rows if row.band is not None]
+    confidence = evaluation.bootstrap.confidence * 100
+    return f". Band: pointwise {confidence:g} % interval by patient of {banded[0]}" if banded else ""
 
 
 def _remove_earlier(out: Path) -> None:

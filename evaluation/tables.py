@@ -137,10 +137,10 @@ def _interval_table(evaluation: Evaluation) -> str:
         for number, interval in numbers.items()
     ]
     for row in evaluation.froc.rows:
-        rows += [
-            _interval_row(row.title, number, row.numbers[number], "bootstrap", interval)
-            for number, interval in row.intervals.items()
-        ]
+        for number, value in row.numbers.items():
+            rows += [
+                _interval_row(row.title, number, value, kind, one) for kind, one in row.kinds(number).items()
+            ]
     for name, level in evaluation.levels.items():
         for (what, value), kinds in _level_intervals(level):
             rows += [_interval_row(name, what, value, kind, one) for kind, one in kinds.items()]
