@@ -8,7 +8,7 @@ from typing import Any
 from mammodet.datasets.coco import Coco
 from mammodet.evaluation.comparison import Difference, paired_bootstrap
 from mammodet.evaluation.froc_intervals import NUMBERS, SENSITIVITIES, froc_values
-from mammodet.evaluation.froc_table import FrocTable, froc_table, match_rules
+from mammodet.evaluation.froc_table import FrocTable, match_rules, table_of
 from mammodet.evaluation.resampling import PatientResamples
 
 # Neither those of all predictions, which grow with how many boxes a model gives, nor AFROC1.
@@ -34,11 +34,9 @@ def compare_froc(
         As ``summary.resamples_of`` makes them of ``coco``.
     """
     protocol = table.protocol
-    others = froc_table(coco, first, protocol)
-    drawn = [
-        froc_values(match_rules(coco, results, protocol), resamples, denominator=protocol.denominator)
-        for results in (first, second)
-    ]
+    matched = [match_rules(coco, results, protocol) for results in (first, second)]
+    others = table_of(matched[0], protocol)
+    drawn = [froc_values(one, resamples, denominator=protocol.denominator) for one in matched]
     for other, row, one, two in zip(others.rows, table.rows, *drawn, strict=True):
         for number in COMPARED:
             place = NUMBERS.index(number)
