@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mammodet.evaluation.calibrated_levels import NUMBERS
-from mammodet.evaluation.froc import POINTS
 from mammodet.evaluation.resampling import PERCENTILE, Interval, primary
 from mammodet.evaluation.summary import Evaluation
 
 _CLASSES_SHOWN = 4  # all and three more; the rest is in coco.csv
+_STARRED = "* where the bootstrap has no width: Wilson's interval, of an AUC Newcombe's"
+_RULE_WIDTH = 22  # of the hit rules and the title above them
 
 
 def overview(evaluation: Evaluation) -> list[str]:
     """Return the main numbers as lines, then what was left out and what could not be given."""
     lines = [*_detection_lines(evaluation), "", *_froc_lines(evaluation), ""]
     if evaluation.reason is not None:
-        return [*lines, evaluation.reason]
+        starred = any(line.endswith("*") or "* " in line for line in lines)
+        return [*lines, *([_STARRED] if starred else []), evaluation.reason]
     return [
         *lines,
         *_level_lines(evaluation),
@@ -40,15 +42,21 @@ def _detection_lines(evaluation: Evaluation) -> list[str]:
 
 def _froc_lines(evaluation: Evaluation) -> list[str]:
     table = evaluation.froc
-    shown = [POINTS.index(point) for point in (0.25, 0.3, 1.0, 4.0)]
-    heads = [*(f"at {POINTS[place]:g}" for place in shown), "CPM", "wAFROC"]
+    heads = {f"sensitivity at {point:g}": f"at {point:g}" for point in (0.3, 1.0, 4.0)}
+    heads |= {"cpm": "CPM", "wafroc": "wAFROC"}
     lines = []
     for name in table.classes[:_CLASSES_SHOWN]:
         title = f"FROC per {table.protocol.unit}, {name}"
-        lines.append(f"{title[:35]:<36}" + "".join(f"{head:>9}" for head in heads))
+        if len(title) > _RULE_WIDTH:  # such as FROC per positive image, malignant
+            lines.append(title)
+            title = ""
+        lines.append(f"{title:<{_RULE_WIDTH}}" + "".join(f"{head:>13}" for head in heads.values()))
         for row in table.of(name):
-            values = (*(row.sensitivity[place] for place in shown), row.cpm, row.wafroc)
-            lines.append(f"{row.rule[:35]:<36}" + "".join(_cell(one, 9) for one in values))
+            lines.append(
+                f"{row.rule[:_RULE_WIDTH]:<{_RULE_WIDTH}}" + "".join(_cell(row.numbers[key]) for key in heads)
+            )
+            found = [one for key in heads if (one := primary(row.kinds(key))) is not None]
+            lines += _interval_line(evaluation, found, " " * (_RULE_WIDTH - 18))
         lines += table.of(name)[0].notes
     more = len(table.classes) - _CLASSES_SHOWN
     return [*lines, f"... {more} more classes in froc.csv"] if more > 0 else lines
@@ -118,7 +126,7 @@ def _interval_remarks(evaluation: Evaluation) -> list[str]:
         return ["", f"no interval of the AUC of images: {images.reason}"]
     undefined = images.undefined if images is not None else 0
     made += f", {undefined} with images of one class only" if undefined else ""
-    return ["", made, "* where the bootstrap has no width: Wilson's interval, of an AUC Newcombe's"]
+    return ["", made, _STARRED]
 
 
 def _remarks(evaluation: Evaluation) -> list[str]:
