@@ -57,6 +57,7 @@ def _draw_costs(axes: Axes, rows: list[KindRow], ap: float | None, iou: float) -
         xlabel=f"Gain in {name} when this kind alone is put right",
         title=f"Cost of each kind, {name} now {'n/a' if ap is None else format(ap, '.3f')}",
     )
+    axes.tick_params(axis="y", length=0)
     _grid(axes)
 
 

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mammodet.datasets.coco import to_xyxy
+from mammodet.datasets.coco import CATEGORY_NAMES, to_xyxy
 from mammodet.datasets.drawing import draw_boxes
 from mammodet.datasets.figure_style import STYLE
 from mammodet.evaluation.error_analysis import (
@@ -102,9 +102,12 @@ def crop_picture(
         [_moved(one, left, top, across, down) for one in boxes if _meets(one["bbox"], inside)]
         for boxes in (truth, predictions)
     ]
-    # Lines of two pixels, the outer one around the box.
-    around = [[*boxes, *({**box, "bbox": _grown(box["bbox"])} for box in boxes)] for boxes in moved]
-    return draw_boxes(grey.astype(np.float32), *around, labels=False)
+    # Lines of two pixels, those of predictions around those of lesions where the boxes are the same.
+    grown = [
+        [{**box, "bbox": _grown(box["bbox"], by)} for box in boxes for by in steps]
+        for boxes, steps in zip(moved, ((0, 1), (3, 4)), strict=True)
+    ]
+    return draw_boxes(grey.astype(np.float32), *grown, labels=False)
 
 
 def crop_png(
@@ -133,6 +136,16 @@ def caption(case: ErrorCase) -> tuple[str, ...]:
     return tuple(line for line in (told, about, case.file_name) if line)
 
 
+def legend(analysis: ErrorAnalysis) -> str:
+    """Return what the boxes of the pictures are, in a line."""
+    colours = "; malignant orange, benign blue, left out yellow"
+    profile = set(analysis.ap) == {"all", *CATEGORY_NAMES.values()}
+    return (
+        "Around the case in the middle: lesions solid, predictions with a score of "
+        f"{analysis.rules.score_threshold:g} or more dashed{colours if profile else ''}."
+    )
+
+
 def gallery_figure(analysis: ErrorAnalysis) -> Figure | None:
     """Draw all pictures of the gallery, a row per kind; None when there is none."""
     rows: dict[str, list[ErrorPicture]] = {}
@@ -144,6 +157,7 @@ def gallery_figure(analysis: ErrorAnalysis) -> Figure | None:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(2.3 * columns + 0.3, 2.95 * len(rows)), layout="constrained")
         FigureCanvasAgg(figure)
+        figure.suptitle(legend(analysis), fontsize=8, x=0.005, ha="left")
         panels = figure.subplots(len(rows), columns, squeeze=False)
         for line, (kind, pictures) in zip(panels, rows.items(), strict=True):
             for axes in line:
@@ -179,6 +193,6 @@ def _moved(one: Mapping[str, Any], left: int, top: int, across: float, down: flo
     return moved | ({"score": one["score"]} if "score" in one else {})
 
 
-def _grown(bbox: Sequence[float]) -> list[float]:
+def _grown(bbox: Sequence[float], by: int) -> list[float]:
     x, y, width, height = bbox
-    return [x - 1, y - 1, width + 2, height + 2]
+    return [x - by, y - by, width + 2 * by, height + 2 * by]

@@ -15,11 +15,11 @@ import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
 
-from mammodet.datasets.coco import CATEGORY_NAMES
 from mammodet.datasets.figure_style import STYLE
 from mammodet.evaluation.error_analysis import KINDS, ErrorAnalysis, ErrorPicture
 from mammodet.evaluation.error_costs import ALL_FALSE_NEGATIVES, ALL_FALSE_POSITIVES
 from mammodet.evaluation.error_figure import error_figure
+from mammodet.evaluation.error_gallery import legend
 from mammodet.evaluation.error_matching import KIND_NAMES, MISSED, POOR_BOX, WRONG_CLASS
 
 _TEMPLATE = Path(__file__).with_name("error_section.html")
@@ -66,7 +66,7 @@ def error_section(errors: ErrorAnalysis | None, filters: Mapping[str, Callable[.
         places=errors.places(),
         figure=_figure_uri(errors),
         pictures=pictures,
-        profile=set(errors.ap) == {"all", *CATEGORY_NAMES.values()},
+        legend=legend(errors),
     )
     return Markup(text)
 

@@ -123,7 +123,7 @@ def _error_statement(protocol: Protocol) -> str:
         "positive is, in this order: a duplicate (of a found lesion), of the wrong class, a poor box (IoU "
         f"{protocol.error_background_iou:g} or more with a lesion of its class), both (with one of another "
         "class), or background. A lesion not found is missed unless a box of the wrong class or a poor box "
-        f"is about it. Counts: boxes with a score of at least {protocol.score_threshold:g}. Cost: the AP over "
+        f"is about it. Counts: boxes with a score of at least {protocol.score_threshold:g}. Cost: the AP of "
         "all predictions when one kind alone is put right, less the AP as it is; the costs do not add up "
         "(TIDE, Bolya et al. 2020). A lesion on two views: same breast and lesion_id, else the only lesions "
         "of their class on the CC and the MLO view."

@@ -128,9 +128,9 @@ def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[
     ``lesion_published`` and ``lesion_all``, absent with a ``reason`` when the categories are not those of the
     profile; ``fusion_rules``; ``errors`` as ``errors_document`` tells. Each level has ``cases``,
     ``positives``, ``patients``, ``accuracy``, ``auc``, ``auc_note``, ``auc_malignant_vs_benign`` (null
-    without normals), ``brier``, ``ece``, ``reliability`` (by bin), ``intervals`` (number -> kind -> interval),
-    ``per_class`` (support, precision, sensitivity, f1, ``intervals``), ``operating_points`` and ``confusion``
-    (``classes`` = rows, ``answers`` = columns, ``counts``).
+    without normals), ``brier``, ``ece``, ``reliability`` (by bin), ``intervals`` (number -> kind ->
+    interval), ``per_class`` (support, precision, sensitivity, f1, ``intervals``), ``operating_points`` and
+    ``confusion`` (``classes`` = rows, ``answers`` = columns, ``counts``).
     """
     document = {
         "schema": SCHEMA,
