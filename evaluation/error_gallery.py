@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import cv2
@@ -133,7 +134,8 @@ def caption(case: ErrorCase) -> tuple[str, ...]:
     about = case.place
     if case.lesion is not None and case.error == FALSE_POSITIVE and about is None:
         about = f"on a {case.lesion_category} lesion, IoU {case.iou:.2f}"
-    return tuple(line for line in (told, about, case.file_name) if line)
+    name = "/".join(PurePosixPath(case.file_name).parts[-2:])
+    return tuple(line for line in (told, about, name) if line)
 
 
 def legend(analysis: ErrorAnalysis) -> str:

@@ -46,6 +46,8 @@ def look_at_images(
     progress:
         Given the ids of the images, yields them.
     """
+    if not most:
+        return analysis
     shown = worst_cases(analysis.cases)
     wanted: defaultdict[int, list[int]] = defaultdict(list)  # image -> background cases
     order = [analysis.cases[place].image_id for place in shown]
