@@ -16,15 +16,9 @@ from numpy.typing import NDArray
 from mammodet.datasets.coco import CATEGORY_NAMES, to_xyxy
 from mammodet.datasets.drawing import draw_boxes
 from mammodet.datasets.figure_style import STYLE
-from mammodet.evaluation.error_analysis import (
-    FALSE_NEGATIVE,
-    FALSE_POSITIVE,
-    KINDS,
-    MISSED,
-    ErrorAnalysis,
-    ErrorCase,
-    ErrorPicture,
-)
+from mammodet.evaluation.error_analysis import KINDS, ErrorAnalysis, ErrorPicture
+from mammodet.evaluation.error_cases import FALSE_NEGATIVE, FALSE_POSITIVE, ErrorCase
+from mammodet.evaluation.error_matching import MISSED
 
 CONTEXT = 2.5  # the crop is so many times as long as the box
 LEAST_CROP = 256  # px of the file

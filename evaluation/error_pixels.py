@@ -14,7 +14,8 @@ from mammodet.datasets.coco import Coco
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.mammogram import read_mammogram
 from mammodet.datasets.standardise import Recipe
-from mammodet.evaluation.error_analysis import UNKNOWN, ErrorAnalysis, ErrorCase, ErrorPicture
+from mammodet.evaluation.error_analysis import ErrorAnalysis, ErrorPicture
+from mammodet.evaluation.error_cases import UNKNOWN, ErrorCase
 from mammodet.evaluation.error_gallery import caption, crop_png, worst_cases
 from mammodet.evaluation.error_places import BreastMap
 

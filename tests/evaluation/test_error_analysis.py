@@ -328,7 +328,7 @@ def test_the_evaluation_holds_the_errors_of_any_file():
     assert document["errors"]["rules"] == {"score_threshold": 0.3, "iou": 0.4, "background_iou": 0.1}
     assert document["errors"]["places"] == {"unknown: image not looked at": 1}
     tables = csv_tables(evaluation)
-    assert tables["errors.csv"].splitlines()[1].startswith("false negative,wrong class,1,1.png,0.0,0.0,100.0")
+    assert tables["errors.csv"].splitlines()[1].startswith("false negative,wrong class,1,1.png,all (7),0.9")
     assert tables["views.csv"].count("\n") == 1
 
 

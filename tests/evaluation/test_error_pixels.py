@@ -10,7 +10,8 @@ import pytest
 
 from mammodet.datasets.coco import Coco
 from mammodet.datasets.drawing import COLOURS
-from mammodet.evaluation.error_analysis import NOT_LOOKED_AT, ErrorRules, analyse_errors
+from mammodet.evaluation.error_analysis import ErrorRules, analyse_errors
+from mammodet.evaluation.error_cases import NOT_LOOKED_AT
 from mammodet.evaluation.error_gallery import crop_picture, crop_png, crop_window, gallery_figure, worst_cases
 from mammodet.evaluation.error_pixels import NO_FILE, NOT_READ, OTHER_SIZE, look_at_images
 from mammodet.evaluation.error_places import MUSCLE, NO_VIEW, OUTSIDE, TISSUE, UNSURE, BreastMap
