@@ -157,7 +157,7 @@ def _kind_rows(
     category_of = np.array([one["category_id"] for one in coco.annotations], dtype=np.int64)
     above = boxes.score >= threshold
     positives = [_tally(boxes.kind, boxes.category, chosen) for chosen in (above, np.ones_like(above))]
-    negatives = [
+    lost = [
         Counter(
             (kind, number)
             for place, (kind, _) in negatives(boxes, least).items()
@@ -172,7 +172,7 @@ def _kind_rows(
             fixed = _by_name(precisions[kind], names)[name]
             wanted = KINDS if kind in (ALL_FALSE_POSITIVES, ALL_FALSE_NEGATIVES) else (kind,)
             boxes_of = (0, 0) if kind == ALL_FALSE_NEGATIVES else _sums(positives, wanted, key)
-            lesions_of = (0, 0) if kind == ALL_FALSE_POSITIVES else _sums(negatives, wanted, key)
+            lesions_of = (0, 0) if kind == ALL_FALSE_POSITIVES else _sums(lost, wanted, key)
             dap = None if base is None or fixed is None else fixed - base
             rows.append(KindRow(name, kind, boxes_of[0], lesions_of[0], boxes_of[1], lesions_of[1], dap))
     return tuple(rows)
