@@ -67,7 +67,7 @@ def best_line(small: NDArray[np.float32], breast: NDArray[np.bool_]) -> Pectoral
     """Return the line that looks most like the muscle's edge, sure or not; None for a breast too small."""
     right = chest_wall_is_right(breast)
     image, mask = (small[:, ::-1], breast[:, ::-1]) if right else (small, breast)
-    image = cv2.GaussianBlur(np.ascontiguousarray(image, dtype=np.float32), (0, 0), 1.2)
+    image = np.asarray(cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), 1.2), dtype=np.float32)
     spread = float(np.subtract(*np.percentile(image[mask], [90, 10]))) if mask.any() else 0.0
     frame = _frame(mask)
     if frame is None or spread < 1e-6:

@@ -150,13 +150,14 @@ def _negative(
     coco: Coco, boxes: BoxKinds, place: int, kind: str, box: int | None, *, names: Mapping[int, str]
 ) -> ErrorCase:
     lesion = coco.annotations[place]
+    x, y, width, height = lesion["bbox"]
     name = names[lesion["category_id"]]
     return ErrorCase(
         error=FALSE_NEGATIVE,
         kind=kind,
         image_id=lesion["image_id"],
         file_name=coco.image_by_id[lesion["image_id"]]["file_name"],
-        bbox=tuple(map(float, lesion["bbox"])),
+        bbox=(float(x), float(y), float(width), float(height)),
         category=name,
         score=None if box is None else float(boxes.score[box]),
         prediction=box,

@@ -106,10 +106,11 @@ def test_the_page_is_whole_and_reaches_for_nothing_outside(tmp_path):
         "metrics.json",
         *(f"{name}.csv" for name in ("coco", "froc", "froc_curves", "roc", "intervals", "calibration")),
         *(f"{name}.csv" for name in ("operating_points", "fusion")),
+        *(f"{name}.csv" for name in ("errors", "error_kinds", "error_places", "views")),
         *(f"{name}{plural}.csv" for name in ("image", "breast", "patient", "lesion") for plural in ("", "s")),
         *(
             f"{name}.{suffix}"
-            for name in ("roc", "froc", "confusion", "reliability")
+            for name in ("roc", "froc", "confusion", "reliability", "errors")
             for suffix in ("png", "svg")
         ),
     }
