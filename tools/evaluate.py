@@ -112,6 +112,8 @@ def evaluate_files(arguments: Arguments) -> list[str]:
     """Evaluate the predictions, write everything into ``arguments.out``, and return the lines to print."""
     # Imported here, because scikit-learn and matplotlib would make --help slow; jsonargparse also runs what
     # stands below TYPE_CHECKING.
+    from tqdm import tqdm  # noqa: PLC0415
+
     from mammodet.datasets.atomic import write_text  # noqa: PLC0415
     from mammodet.datasets.coco import read_coco  # noqa: PLC0415
     from mammodet.evaluation.froc_table import FrocProtocol  # noqa: PLC0415
@@ -149,9 +151,14 @@ def evaluate_files(arguments: Arguments) -> list[str]:
         )
     results = _read(arguments, arguments.predictions, coco)
     other = None if arguments.compare is None else _read(arguments, Path(arguments.compare), coco)
-    evaluation = evaluate(
-        coco, results, protocol, Options(bootstrap, points, fitted, error_images=arguments.error_images)
+    options = Options(
+        bootstrap,
+        points,
+        fitted,
+        error_images=arguments.error_images,
+        progress=lambda images: tqdm(images, unit="image", desc="looking at errors", disable=None),
     )
+    evaluation = evaluate(coco, results, protocol, options)
     if arguments.fit_fusion is not None:
         if evaluation.cases is None:
             raise InputError(
