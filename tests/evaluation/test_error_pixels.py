@@ -6,15 +6,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 
 from mammodet.datasets.coco import Coco
 from mammodet.datasets.drawing import COLOURS
 from mammodet.evaluation.error_analysis import ErrorRules, analyse_errors
 from mammodet.evaluation.error_cases import NOT_LOOKED_AT
+from mammodet.evaluation.error_figure import error_figure
 from mammodet.evaluation.error_gallery import crop_picture, crop_png, crop_window, gallery_figure, worst_cases
 from mammodet.evaluation.error_pixels import NO_FILE, NOT_READ, OTHER_SIZE, look_at_images
 from mammodet.evaluation.error_places import MUSCLE, NO_VIEW, OUTSIDE, TISSUE, UNSURE, BreastMap
+from mammodet.evaluation.figures import save_figure
 from mammodet.evaluation.protocol import Protocol
 from mammodet.evaluation.report import write_report
 from mammodet.evaluation.resampling import PatientResamples
@@ -138,11 +139,11 @@ def test_the_worst_cases_are_of_different_images_where_they_can_be(tmp_path):
     assert [cases[place].score for place in chosen] == [0.9, 0.9, 0.9, 0.7, None]
 
 
-@pytest.mark.parametrize("hostile", ["<script>alert(1)</script>.png", "$\\frac{1.png"])
-def test_the_report_holds_the_section_and_escapes_names(tmp_path, hostile):
+def test_the_report_holds_the_section_and_escapes_names(tmp_path):
+    hostile = "$\\frac{1<script>alert(1)</script>.png".replace("/", "_")  # HTML, and a broken formula
     coco, results = study(tmp_path)
-    (tmp_path / "1.png").rename(tmp_path / hostile.replace("/", "_"))
-    coco.images[0]["file_name"] = hostile.replace("/", "_")
+    (tmp_path / "1.png").rename(tmp_path / hostile)
+    coco.images[0]["file_name"] = hostile
     evaluation = evaluate(coco, results, Protocol(), Options(error_images=9))
     out = tmp_path / "report"
     page = write_report(evaluation, out, {}).read_text(encoding="utf-8")
@@ -153,3 +154,28 @@ def test_the_report_holds_the_section_and_escapes_names(tmp_path, hostile):
     assert [row["place"] for row in rows if row["image_id"] == "1"] == [OUTSIDE, TISSUE, MUSCLE, ""]
     write_report(evaluate(Coco(coco.images, [], Path("gt.json")), [], Protocol()), out, {})
     assert not (out / "gallery.png").exists()
+
+
+def test_the_figure_tells_every_count_and_cost(tmp_path):
+    coco, results = study(tmp_path)
+    results.append({"image_id": 1, "category_id": BENIGN, "bbox": [300, 600, 50, 50], "score": 0.95})
+    analysis = looked(coco, results, 0)
+    counts, costs = error_figure(analysis).axes
+    assert [text.get_text() for text in counts.texts] == [
+        *("1", "", "", "", "6", ""),  # false positives by kind
+        *("1", "", "", "", "", ""),  # false negatives
+    ]
+    # By score the wrong class is first: put right, it finds the only lesion.
+    assert [text.get_text() for text in costs.texts] == ["+1.000", *["+0.000"] * 5]
+    for name in ("one", "two"):
+        save_figure(error_figure(analysis), tmp_path / f"{name}.svg")
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+
+
+def test_no_lesion_and_no_box_draw_nothing(tmp_path):
+    coco, results = study(tmp_path)
+    nothing = Coco(coco.images, [], coco.path)
+    assert error_figure(looked(nothing, [], 9)) is None
+    assert gallery_figure(looked(nothing, [], 9)) is None
+    costs = error_figure(looked(nothing, results, 0)).axes[1]
+    assert {text.get_text() for text in costs.texts} == {"n/a"}
