@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -14,6 +14,9 @@ from mammodet.evaluation.calibrated_levels import Calibrated, calibrated_documen
 from mammodet.evaluation.cases import MISSED, Cases, collect_cases
 from mammodet.evaluation.coco_intervals import coco_intervals
 from mammodet.evaluation.detection_metrics import match_boxes
+from mammodet.evaluation.error_analysis import ErrorAnalysis, ErrorRules, analyse_errors
+from mammodet.evaluation.error_pixels import Progress, look_at_images
+from mammodet.evaluation.error_tables import errors_document
 from mammodet.evaluation.froc_table import FrocTable, froc_document, froc_table
 from mammodet.evaluation.fusion import patients_of_images
 from mammodet.evaluation.fusion_rules import LogisticRule
@@ -30,12 +33,18 @@ _PACKAGES = ("mammodet", "pycocotools", "scikit-learn", "scipy", "numpy", "matpl
 
 @dataclass(frozen=True)
 class Options:
-    """How an evaluation is made beside its protocol: intervals, operating points, what was fitted before."""
+    """How an evaluation is made beside its protocol: intervals, operating points, what was fitted before.
+
+    ``error_images`` is how many images are read at most for the places and pictures of errors; ``progress``
+    is given their ids and yields them.
+    """
 
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
     points: Sequence[PointRule] = DEFAULT_RULES
     fitted: LogisticRule | None = None
     calibration: ScoreCalibration | None = None
+    error_images: int = 0
+    progress: Progress = iter
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class Evaluation:
     fusion: Sequence[FusionRow] = ()
     bootstrap: Bootstrap = field(default_factory=lambda: Bootstrap(resamples=0))
     calibrated: Calibrated | None = None
+    errors: ErrorAnalysis | None = None
 
 
 def evaluate(
@@ -77,27 +87,36 @@ def evaluate(
     intervals = coco_intervals(matched, patient_of, resamples)
     tally = _base_counts(coco, results) | {"patients": resamples.patients}
     known = {category["id"]: category.get("name") for category in coco.categories}
+    rules = ErrorRules(protocol.score_threshold, protocol.error_iou, protocol.error_background_iou)
+    names = dict(zip(sorted(known), matched.classes, strict=True))
+    errors = analyse_errors(coco, results, rules, names, resamples)
+    errors = look_at_images(coco, results, errors, options.error_images, options.progress)
+    found = Evaluation(
+        protocol=protocol,
+        counts=tally,
+        coco=numbers,
+        froc=froc,
+        levels={},
+        cases=None,
+        reason=None,
+        coco_intervals=intervals,
+        bootstrap=bootstrap,
+        errors=errors,
+    )
     if known != dict(CATEGORY_NAMES):
         reason = (
             f"image, breast and lesion tables need the categories {_listed(dict(CATEGORY_NAMES))}; "
             f"this file has {_listed(known)}"
         )
-        return Evaluation(protocol, tally, numbers, froc, {}, None, reason, intervals, (), bootstrap)
-    cases = collect_cases(coco, results, protocol)
-    calibration = options.calibration
-    uncertainty = Uncertainty(resamples, options.points)
-    return Evaluation(
-        protocol,
-        tally | _case_counts(cases, results, protocol),
-        numbers,
-        froc,
-        _levels(cases, uncertainty),
-        cases,
-        None,
-        intervals,
-        fusion_table(coco, results, cases, options.fitted, resamples),
-        bootstrap,
-        None if calibration is None else calibrated_levels(cases, calibration, resamples),
+        return replace(found, reason=reason)
+    cases, calibration = collect_cases(coco, results, protocol), options.calibration
+    return replace(
+        found,
+        counts=tally | _case_counts(cases, results, protocol),
+        levels=_levels(cases, Uncertainty(resamples, options.points)),
+        cases=cases,
+        fusion=fusion_table(coco, results, cases, options.fitted, resamples),
+        calibrated=None if calibration is None else calibrated_levels(cases, calibration, resamples),
     )
 
 
@@ -119,12 +138,12 @@ def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[
     and ``rules`` in words); ``counts``; ``bootstrap``; ``coco`` (class -> the twelve numbers) and
     ``coco_intervals``; ``froc`` (``rows``, one per hit rule and class, each with its ``intervals``);
     ``image``, ``breast``, ``patient``, ``lesion_published`` and ``lesion_all``, absent with a ``reason`` when
-    the categories are not those of the profile; ``fusion_rules``. Each level has ``cases``, ``positives``,
-    ``patients``, ``accuracy``, ``auc``, ``auc_note``, ``auc_malignant_vs_benign`` (null without normals),
-    ``brier``, ``ece``, ``reliability`` (by bin), ``intervals`` (number -> kind -> interval), ``per_class``
-    (support, precision, sensitivity, f1, ``intervals``), ``operating_points`` and ``confusion`` (``classes``
-    = rows, ``answers`` = columns, ``counts``). With a score calibration there is ``calibrated`` too, see
-    ``calibrated_levels``.
+    the categories are not those of the profile; ``fusion_rules``; ``errors`` as ``errors_document`` tells.
+    Each level has ``cases``, ``positives``, ``patients``, ``accuracy``, ``auc``, ``auc_note``,
+    ``auc_malignant_vs_benign`` (null without normals), ``brier``, ``ece``, ``reliability`` (by bin),
+    ``intervals`` (number -> kind -> interval), ``per_class`` (support, precision, sensitivity, f1,
+    ``intervals``), ``operating_points`` and ``confusion`` (``classes`` = rows, ``answers`` = columns,
+    ``counts``). With a score calibration there is ``calibrated`` too, see ``calibrated_levels``.
     """
     document = {
         "schema": SCHEMA,
@@ -140,6 +159,8 @@ def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[
         },
         "bootstrap": asdict(evaluation.bootstrap),
     }
+    if evaluation.errors is not None:
+        document["errors"] = errors_document(evaluation.errors)
     if evaluation.reason is not None:
         document["reason"] = evaluation.reason
     document |= {name: _level_document(level) for name, level in evaluation.levels.items()}
