@@ -23,7 +23,7 @@ TOGETHER = Protocol(froc=FrocProtocol(("center", "iou:0.2", "duke"), "patient"))
 PROTOCOLS = {"together": TOGETHER, "by class": BY_CLASS}
 
 every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
-few = settings(max_examples=10, deadline=None)
+few = settings(max_examples=8, deadline=None)
 
 
 @st.composite
