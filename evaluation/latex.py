@@ -97,7 +97,7 @@ def performance_table(evaluation: Evaluation, inputs: Mapping[str, Any]) -> str 
     for name, level in evaluation.levels.items():
         title, what = _LEVELS[name]
         heading = f"{title}, {level.classification.cases} {what} of {level.patients} patients"
-        rows += [r"\midrule", rf"\multicolumn{{{len(_HEAD)}}}{{l}}{{\textit{{{escape(heading)}}}}} \\"]
+        rows += [r"\midrule", rf"\multicolumn{{{len(_HEAD)}}}{{@{{}}l}}{{\textit{{{escape(heading)}}}}} \\"]
         for cells, limits in _class_rows(level):
             rows.append(_row(cells))
             if any(limits):
@@ -126,7 +126,10 @@ def cross_validation_table(table: Sequence[Block]) -> str:
                 _row(heads),
             ]
             shown = columns
-        parts += [r"\midrule", rf"\multicolumn{{{len(columns)}}}{{l}}{{\textit{{{escape(block.title)}}}}} \\"]
+        parts += [
+            r"\midrule",
+            rf"\multicolumn{{{len(columns)}}}{{@{{}}l}}{{\textit{{{escape(block.title)}}}}} \\",
+        ]
         for row in rows:
             first, *values = (MISSING if value == UNDEFINED else escape(value) for value in row.values())
             parts.append(_row([_capital(first), *values]))

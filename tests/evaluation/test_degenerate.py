@@ -7,10 +7,12 @@ import json
 import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from mammodet.datasets.coco import Coco
 from mammodet.evaluation.froc_table import FrocProtocol
+from mammodet.evaluation.metrics_schema import metrics_schema
 from mammodet.evaluation.overview import overview
 from mammodet.evaluation.protocol import Protocol
 from mammodet.evaluation.report import render
@@ -79,6 +81,7 @@ STUDIES = {
     "predictions on normal images only": (IMAGES, LESIONS, RESULTS[2:4]),
     "labels against lesions": ([{**one, "label": "normal"} for one in IMAGES], LESIONS, RESULTS),
 }
+OBEYED = jsonschema.Draft202012Validator(metrics_schema())
 every_study = pytest.mark.parametrize("name", STUDIES)
 
 
@@ -121,6 +124,7 @@ def intervals(node):
 @every_study
 def test_every_number_makes_sense_or_has_a_reason(name, class_aware):
     found = document(name, class_aware=class_aware, denominator="normal" if class_aware else "all")
+    OBEYED.validate(found)
     for path, value in numbers({key: found[key] for key in found if key not in ("inputs", "versions")}):
         low = -1 if "mcc" in path else 0
         assert value >= low, path
@@ -256,6 +260,7 @@ def test_the_command_writes_everything(name, command, tmp_path, capsys):
     text = (tmp_path / "out" / "metrics.json").read_text()
     assert not re.search(r"NaN|Infinity", text)
     found = json.loads(text)
+    OBEYED.validate(found)
     assert found["counts"]["images"] == len(STUDIES[name][0])
     assert (tmp_path / "out" / "report.html").is_file()
 
