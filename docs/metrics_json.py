@@ -14,9 +14,9 @@ from mammodet.evaluation.metrics_schema import metrics_schema
 
 _INTRODUCTION = """# metrics.json, key by key
 
-What [`mammodet evaluate`](evaluate.md) writes into `metrics.json`. This page is made by
-`python docs/metrics_json.py docs/metrics-json.md` from the schema, `evaluation/metrics.schema.json` (JSON Schema, draft
-2020-12).
+What [`mammodet evaluate`](evaluate.md) writes into `metrics.json`. The schema is
+`evaluation/metrics.schema.json` (JSON Schema, draft 2020-12), and this page is made from it:
+`python docs/metrics_json.py docs/metrics-json.md`.
 
 ```python
 from mammodet.evaluation.metrics_schema import metrics_schema

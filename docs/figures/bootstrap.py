@@ -40,8 +40,14 @@ def main() -> None:
             interval = resamples.interval(drawn)
             assert interval.low is not None and interval.high is not None
             low, high = interval.low, interval.high
-            kind, strength = ("step", 1.0) if row else ("stepfilled", 0.35)
-            axes.hist(drawn, bins, histtype=kind, color=colour, alpha=strength, linewidth=2)
+            axes.hist(
+                drawn,
+                bins,
+                histtype="step" if row else "stepfilled",
+                color=colour,
+                alpha=None if row else 0.35,
+                linewidth=2,
+            )
             height = -60 - 75 * row
             axes.plot(
                 [low, high],

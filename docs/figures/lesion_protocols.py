@@ -87,7 +87,7 @@ def _table(axes: Axes, cases: list[LesionCase], levels: dict[str, Level]) -> Non
         cell.set_edgecolor("0.85")
         text = cell.get_text()
         if row == 0 or row > len(cases):
-            text.set_weight("bold")
+            text.set_fontweight("bold")
         elif "missed" in text.get_text() or "left out" in text.get_text():
             text.set_color(GREY)
         elif column and rows[row - 1][0] != text.get_text().split(",")[0]:
