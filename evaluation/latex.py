@@ -16,6 +16,7 @@ from mammodet.evaluation.resampling import PERCENTILE, Interval, primary
 from mammodet.evaluation.summary import Evaluation
 
 MISSING = "--"
+_FOLDS_IN_SMALL = 5  # more of them fit on a page in smaller print
 _LEVELS = {
     "image": ("Image level", "images"),
     "breast": ("Breast level", "breasts"),
@@ -96,7 +97,9 @@ def performance_table(evaluation: Evaluation, inputs: Mapping[str, Any]) -> str 
     marked = False
     for name, level in evaluation.levels.items():
         title, what = _LEVELS[name]
-        heading = f"{title}, {level.classification.cases} {what} of {level.patients} patients"
+        heading = f"{title}, {level.classification.cases} {what}"
+        if what != "patients":
+            heading += f" of {level.patients} patients"
         rows += [r"\midrule", rf"\multicolumn{{{len(_HEAD)}}}{{@{{}}l}}{{\textit{{{escape(heading)}}}}} \\"]
         for cells, limits in _class_rows(level):
             rows.append(_row(cells))
@@ -111,33 +114,33 @@ def performance_table(evaluation: Evaluation, inputs: Mapping[str, Any]) -> str 
 
 
 def cross_validation_table(table: Sequence[Block]) -> str:
-    """Return ``table3.tex``: the numbers of every fold, average and standard deviation, a part per level."""
-    parts: list[str] = []
-    shown: list[str] = []  # the columns of the part that is open
-    for block in table:
-        rows = table_rows(block, "{:.3f}".format, counted=False)
-        columns = list(rows[0])
-        if columns != shown:
-            heads = ["", *(_capital(escape(HEADS.get(name, name))) for name in columns[1:])]
-            parts += [r"\bottomrule", r"\end{tabular}\\[6pt]"] if parts else []
-            parts += [
-                rf"\begin{{tabular}}{{@{{}}l{'r' * (len(columns) - 1)}@{{}}}}",
-                r"\toprule",
-                _row(heads),
-            ]
-            shown = columns
-        parts += [
-            r"\midrule",
-            rf"\multicolumn{{{len(columns)}}}{{@{{}}l}}{{\textit{{{escape(block.title)}}}}} \\",
-        ]
-        for row in rows:
-            first, *values = (MISSING if value == UNDEFINED else escape(value) for value in row.values())
-            parts.append(_row([_capital(first), *values]))
+    """Return ``table3.tex``: the numbers of every fold, average and standard deviation.
+
+    Levels stand in one table, boxes, which have other columns, in a second one.
+    """
+    folds = table[0].folds
     caption = (
-        f"Cross-validation with {table[0].folds} folds. The standard deviation is that of the sample "
+        f"Cross-validation with {folds} folds. The standard deviation is that of the sample "
         f"($n - 1$); {MISSING}: undefined in this fold and left out."
     )
-    return _table(caption, "tab:mammodet-folds", parts)
+    size = r"\small" if folds <= _FOLDS_IN_SMALL else r"\scriptsize"
+    parts: dict[tuple[str, ...], list[str]] = {}
+    for block in table:
+        rows = table_rows(block, "{:.3f}".format, counted=False)
+        columns = tuple(rows[0])
+        if columns not in parts:
+            heads = ["", *(_capital(escape(HEADS.get(name, name))) for name in columns[1:])]
+            start = rf"\begin{{tabular}}{{@{{}}l{'r' * (len(columns) - 1)}@{{}}}}"
+            parts[columns] = [start, r"\toprule", _row(heads)]
+        title = rf"\multicolumn{{{len(columns)}}}{{@{{}}l}}{{\textit{{{escape(block.title)}}}}} \\"
+        parts[columns] += [r"\midrule", title]
+        for row in rows:
+            first, *values = (MISSING if value == UNDEFINED else escape(value) for value in row.values())
+            parts[columns].append(_row([_capital(first), *values]))
+    return "\n".join(
+        _table(caption, f"tab:mammodet-folds-{number}", body, size)
+        for number, body in enumerate(parts.values(), start=1)
+    )
 
 
 def _class_rows(level: Level) -> list[tuple[list[str], list[str]]]:
@@ -178,11 +181,11 @@ def _caption(evaluation: Evaluation, inputs: Mapping[str, Any], marked: bool) ->
     return " ".join([*told, f"{MISSING}: undefined."])
 
 
-def _table(caption: str, label: str, body: Sequence[str]) -> str:
+def _table(caption: str, label: str, body: Sequence[str], size: str = r"\small") -> str:
     lines = [
         r"% made by mammodet; needs \usepackage{booktabs}",
         r"\begin{table}",
-        r"\centering\small\setlength{\tabcolsep}{3pt}",
+        rf"\centering{size}\setlength{{\tabcolsep}}{{3pt}}",
         rf"\caption{{{caption}}}",
         r"\smallskip",
         rf"\label{{{label}}}",

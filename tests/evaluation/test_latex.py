@@ -37,9 +37,9 @@ def study(truths="MMBBN", scores=(0.9, 0.35, 0.6, None, 0.4), resamples=50, cate
     return evaluate(coco, results, Protocol(), Options(Bootstrap(resamples)))
 
 
-def folds():
+def folds(times=1):
     documents = [study(), study("MBN", (0.9, 0.4, None)), study("BNN", (None, None, None))]
-    return blocks([metrics_document(one, {}) for one in documents])
+    return blocks([metrics_document(one, {}) for one in documents * times])
 
 
 def rows(table):
@@ -56,7 +56,7 @@ def test_the_numbers_are_those_of_the_evaluation():
     assert [one.split("textit{")[1] for one in headings] == [
         "Image level, 5 images of 5 patients}}",
         "Breast level, 5 breasts of 5 patients}}",
-        "Patient level, 5 patients of 5 patients}}",
+        "Patient level, 5 patients}}",
         "Lesion level, matched lesions, 3 lesions of 3 patients}}",
         "Lesion level, all lesions, 4 lesions of 4 patients}}",
     ]
@@ -126,7 +126,8 @@ def test_both_tables_compile(tmp_path, accented):
     name = string.printable + "".join(map(chr, range(0xA0, 0x250))) if accented else HOSTILE
     performance = performance_table(study(), {"predictions": {"path": name.replace("/", "")}})
     (tmp_path / "table2.tex").write_text(performance, encoding="utf-8")
-    (tmp_path / "table3.tex").write_text(cross_validation_table(folds()), encoding="utf-8")
+    table = cross_validation_table(folds(3 if accented else 1))
+    (tmp_path / "table3.tex").write_text(table, encoding="utf-8")
     page = "\n".join(
         (
             r"\documentclass{article}\usepackage{booktabs}",
