@@ -23,7 +23,7 @@ _LEVELS = {
     "lesion_all": "Lesion level, all lesions",
 }
 _COCO_NUMBERS = ("AP", "AP50", "AP75", "AR_100")
-_HEADS = {
+HEADS = {
     "cases": "cases",
     "positives": "positive",
     "auc": "AUC",
@@ -111,7 +111,7 @@ def table_csv(table: Sequence[Block]) -> str:
     writer = csv.DictWriter(text, ["level", "fold", *columns], restval="", lineterminator="\n")
     writer.writeheader()
     for block in table:
-        for row in _rows(block, repr, counted=True):
+        for row in table_rows(block, repr, counted=True):
             writer.writerow({"level": block.name, **row})
     return text.getvalue()
 
@@ -124,6 +124,25 @@ def table_markdown(table: Sequence[Block]) -> str:
 def table_text(table: Sequence[Block]) -> str:
     """Return the table in aligned columns for a terminal, with three decimals."""
     return "\n\n".join("\n".join(_text(block)) for block in table)
+
+
+def table_rows(block: Block, shown: Callable[[float], str], *, counted: bool) -> list[dict[str, str]]:
+    """Return the rows as text by column; the number of folds when ``counted`` or some were left out."""
+    rows = []
+    for place in range(block.folds):
+        row = {name: str(values[place]) for name, values in block.counts.items()}
+        row |= {name: _cell(values[place], shown) for name, values in block.metrics.items()}
+        rows.append({"fold": f"fold {place + 1}", **row})
+    spreads = {name: block.spread(name) for name in block.metrics}
+    nothing = dict.fromkeys(block.counts, "")
+    means = {name: _cell(one.mean, shown) for name, one in spreads.items()}
+    deviations = {name: _cell(one.standard_deviation, shown) for name, one in spreads.items()}
+    rows.append({"fold": "average", **nothing, **means})
+    rows.append({"fold": "standard deviation", **nothing, **deviations})
+    if counted or any(one.folds < block.folds for one in spreads.values()):
+        folds = {name: str(one.folds) for name, one in spreads.items()}
+        rows.append({"fold": "folds averaged", **nothing, **folds})
+    return rows
 
 
 def _level_block(name: str, documents: Sequence[Mapping[str, Any]]) -> Block:
@@ -153,38 +172,19 @@ def _truths(document: Mapping[str, Any]) -> int:
     return int(document["counts"]["lesions"])
 
 
-def _rows(block: Block, shown: Callable[[float], str], *, counted: bool) -> list[dict[str, str]]:
-    """Return the rows as text by column; the number of folds when ``counted`` or some were left out."""
-    rows = []
-    for place in range(block.folds):
-        row = {name: str(values[place]) for name, values in block.counts.items()}
-        row |= {name: _cell(values[place], shown) for name, values in block.metrics.items()}
-        rows.append({"fold": f"fold {place + 1}", **row})
-    spreads = {name: block.spread(name) for name in block.metrics}
-    nothing = dict.fromkeys(block.counts, "")
-    means = {name: _cell(one.mean, shown) for name, one in spreads.items()}
-    deviations = {name: _cell(one.standard_deviation, shown) for name, one in spreads.items()}
-    rows.append({"fold": "average", **nothing, **means})
-    rows.append({"fold": "standard deviation", **nothing, **deviations})
-    if counted or any(one.folds < block.folds for one in spreads.values()):
-        folds = {name: str(one.folds) for name, one in spreads.items()}
-        rows.append({"fold": "folds averaged", **nothing, **folds})
-    return rows
-
-
 def _cell(value: Number, shown: Callable[[float], str]) -> str:
     return UNDEFINED if value is None else shown(value)
 
 
 def _markdown(block: Block) -> list[str]:
-    rows = _rows(block, "{:.3f}".format, counted=False)
-    heads = ["", *(_HEADS.get(name, name) for name in list(rows[0])[1:])]
+    rows = table_rows(block, "{:.3f}".format, counted=False)
+    heads = ["", *(HEADS.get(name, name) for name in list(rows[0])[1:])]
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *(list(row.values()) for row in rows)]
     return [f"### {block.title}", "", *(f"| {' | '.join(cells)} |" for cells in lines)]
 
 
 def _text(block: Block) -> list[str]:
-    rows = _rows(block, "{:.3f}".format, counted=False)
-    heads = [block.title, *(_HEADS.get(name, name) for name in list(rows[0])[1:])]
+    rows = table_rows(block, "{:.3f}".format, counted=False)
+    heads = [block.title, *(HEADS.get(name, name) for name in list(rows[0])[1:])]
     lines = [heads, *(list(row.values()) for row in rows)]
     return [f"{name:<29}" + "".join(f"{cell:>10}" for cell in cells).rstrip() for name, *cells in lines]

@@ -26,6 +26,7 @@ from mammodet.evaluation.figures import (
 )
 from mammodet.evaluation.froc import POINTS
 from mammodet.evaluation.froc_intervals import SENSITIVITIES
+from mammodet.evaluation.latex import performance_table
 from mammodet.evaluation.operating_points import NUMBERS as POINT_NUMBERS
 from mammodet.evaluation.protocol import statements
 from mammodet.evaluation.resampling import Interval, primary
@@ -33,6 +34,7 @@ from mammodet.evaluation.summary import Evaluation, metrics_document, package_ve
 from mammodet.evaluation.tables import csv_tables
 
 REPORT = "report.html"
+LATEX = "table2.tex"
 _TEMPLATE = Path(__file__).with_name("report.html")
 _FIGURES = {
     "roc": "ROC curves of the malignancy score",
@@ -51,7 +53,7 @@ _TABLES = (
 
 
 def write_report(evaluation: Evaluation, out: Path, inputs: Mapping[str, Any]) -> Path:
-    """Write ``metrics.json``, the CSV tables, the figures and ``report.html`` into ``out``.
+    """Write ``metrics.json``, the CSV tables, a LaTeX table, the figures and ``report.html`` into ``out``.
 
     What an earlier evaluation left there under these names is removed first, so that the folder never mixes
     two evaluations.
@@ -70,6 +72,9 @@ def write_report(evaluation: Evaluation, out: Path, inputs: Mapping[str, Any]) -
     write_json(out / "metrics.json", metrics_document(evaluation, inputs))
     for name, text in csv_tables(evaluation).items():
         write_text(out / name, text)
+    table = performance_table(evaluation, inputs)
+    if table is not None:
+        write_text(out / LATEX, table)
     figures = {}
     for name, figure in (
         ("roc", roc_figure(evaluation.levels)),
@@ -123,7 +128,8 @@ def _remove_earlier(out: Path) -> None:
     if not (out / "metrics.json").is_file():
         return  # no evaluation was written here: files of these names are somebody else's
     pictures = [f"{name}{suffix}" for name in _FIGURES for suffix in (".png", ".svg")]
-    for name in (REPORT, "metrics.json", *(f"{table}.csv" for table in _TABLES), *pictures, *_ERROR_PICTURES):
+    tables = (f"{table}.csv" for table in _TABLES)
+    for name in (REPORT, LATEX, "metrics.json", *tables, *pictures, *_ERROR_PICTURES):
         (out / name).unlink(missing_ok=True)
 
 

@@ -83,7 +83,8 @@ class PatientResamples:
         The patient of every image, or of whatever the items are, length N. An item whose patient is None is a
         patient of its own; ``unknown`` counts them.
     resamples, seed:
-        How many to draw, and from which seed. The draws do not depend on how they are chunked.
+        How many to draw, and from which seed. The draws depend neither on how they are chunked nor on the
+        order of the items: patients stand in the order of their names.
     confidence:
         Of the intervals, between 0 and 1.
     """
@@ -96,18 +97,18 @@ class PatientResamples:
         *,
         confidence: float = 0.95,
     ) -> None:
-        places: dict[Hashable, int] = {}
-        own = 0
-        codes = np.empty(len(patients), dtype=np.intp)
-        for item, patient in enumerate(patients):
-            key: Hashable = ("known", patient)
-            if patient is None:
-                key, own = ("alone", item), own + 1
-            codes[item] = places.setdefault(key, len(places))
-        self._places = places
-        self.codes: NDArray[np.intp] = codes  # [N], the place of each item's patient
-        self.unknown = own
-        self.patients = len(places)
+        keys: list[tuple[str, Hashable]] = [
+            ("alone", item) if patient is None else ("known", patient)
+            for item, patient in enumerate(patients)
+        ]
+        # By name, so that the order of the images decides nothing.
+        known = sorted(dict.fromkeys(key for key in keys if key[0] == "known"), key=lambda key: str(key[1]))
+        alone = [key for key in keys if key[0] == "alone"]
+        self._places = {key: place for place, key in enumerate([*known, *alone])}
+        # [N], the place of each item's patient
+        self.codes: NDArray[np.intp] = np.array([self._places[key] for key in keys], dtype=np.intp)
+        self.unknown = len(alone)
+        self.patients = len(self._places)
         self.resamples = resamples
         self.seed = seed
         self.confidence = confidence

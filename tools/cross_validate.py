@@ -4,8 +4,8 @@
     mammodet cross-validate coco.json --out cv --folds 5 --config configs/demo.yaml   # goes on after a kill
 
 OUT gets folds/ (COCO files), fold_N/ (train, scores and report of each fold), predictions.json (every image
-by the model that has not seen it), report/ (their evaluation), cross_validation.json, table3.csv, table3.md
-and config.yaml.
+by the model that has not seen it), report/ (their evaluation), cross_validation.json, table3.csv, table3.md,
+table3.tex and config.yaml.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from mammodet.datasets.errors import InputError
 from mammodet.datasets.prepared import prepared_recipe, require_recipe
 from mammodet.datasets.sole_run import sole_run
 from mammodet.evaluation.cross_validation import blocks, summary, table_csv, table_markdown, table_text
+from mammodet.evaluation.latex import cross_validation_table
 from mammodet.evaluation.protocol import Protocol
 from mammodet.tools.child_process import Stopped
 from mammodet.tools.command import INTERRUPTED, PassedOn, given_options, plain_options, run
@@ -182,11 +183,13 @@ def _write(steps: Steps, coco: Path, folds: Sequence[Fold], told: Sequence[dict[
     )
     write_text(out / "table3.csv", table_csv(table))
     write_text(out / "table3.md", table_markdown(table))
+    write_text(out / "table3.tex", cross_validation_table(table))
     print(f"\n{table_text(table)}\n")
     unread = sum(fold["test"]["unread"] for fold in told)
     if unread:
         print(f"{unread} images could not be read and count as images in which nothing was found")
-    print(f"table: {out / 'table3.csv'}, {out / 'table3.md'}; all numbers: {out / 'cross_validation.json'}")
+    tables = ", ".join(str(out / f"table3.{suffix}") for suffix in ("csv", "md", "tex"))
+    print(f"table: {tables}; all numbers: {out / 'cross_validation.json'}")
     print(f"all images, each by the model that has not seen it: {out / 'predictions.json'}, {out / 'report'}")
 
 

@@ -104,6 +104,7 @@ def test_the_page_is_whole_and_reaches_for_nothing_outside(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {
         "report.html",
         "metrics.json",
+        "table2.tex",
         *(f"{name}.csv" for name in ("coco", "froc", "froc_curves", "roc", "intervals", "calibration")),
         *(f"{name}.csv" for name in ("operating_points", "fusion")),
         *(f"{name}.csv" for name in ("errors", "error_kinds", "error_places", "views")),

@@ -30,6 +30,15 @@ def test_the_same_draws_for_items_of_other_kinds_and_in_other_chunks():
     assert (other != one).any()
 
 
+def test_the_order_of_the_items_changes_no_draw():
+    patients = ["b", "a", "c", "a", "d"]
+    one, other = (
+        np.concatenate(list(PatientResamples(names, 50, seed=1).weights()))
+        for names in (patients, patients[::-1])
+    )
+    np.testing.assert_array_equal(one, other[:, ::-1])
+
+
 def test_the_standard_error_of_a_mean_is_that_of_the_patients():
     """Each patient has ten equal images: the interval is that of the patients, not of ten times as many."""
     rng = np.random.default_rng(0)

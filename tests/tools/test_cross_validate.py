@@ -92,6 +92,7 @@ def test_the_numbers_are_those_of_each_folds_report(finished: Path):
     assert float(rows["breast", "fold 2"]["accuracy"]) == accuracies[1]
     assert float(rows["breast", "average"]["accuracy"]) == pytest.approx(sum(accuracies) / FOLDS)
     assert "### Breast level" in (finished / "table3.md").read_text()
+    assert r"\textit{Breast level}" in (finished / "table3.tex").read_text()
 
 
 def test_the_pooled_predictions_can_be_evaluated(coco: Path, finished: Path, tmp_path: Path):
