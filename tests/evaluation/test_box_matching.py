@@ -19,13 +19,12 @@ MOST = [1, 3, 20]
 AREAS = {"all": (0, 1e10), "small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}
 
 # Coarse numbers, so that boxes, overlaps and scores are often equal.
-box = st.tuples(
-    *(st.integers(0, 3).map(lambda n: n * 10.0),) * 2, *(st.integers(0, 12).map(lambda n: n * 10.0),) * 2
-)
+place, side = (st.sampled_from(some).map(float) for some in ([0, 10, 20, 30], [0, 30, 60, 70, 80, 100, 120]))
+box = st.tuples(place, place, side, side).map(list)
 lesion = st.fixed_dictionaries(
     {
-        "image_id": st.integers(1, 3),
-        "category_id": st.integers(1, 2),
+        "image_id": st.sampled_from([1, 1, 1, 2, 3]),
+        "category_id": st.sampled_from([1, 1, 1, 2]),
         "bbox": box,
         "iscrowd": st.sampled_from([0, 0, 0, 1]),
         "ignore": st.sampled_from([0, 0, 0, 1]),
@@ -34,8 +33,8 @@ lesion = st.fixed_dictionaries(
 )
 prediction = st.fixed_dictionaries(
     {
-        "image_id": st.integers(1, 3),
-        "category_id": st.integers(1, 2),
+        "image_id": st.sampled_from([1, 1, 1, 2, 3]),
+        "category_id": st.sampled_from([1, 1, 1, 2]),
         "bbox": box,
         "score": st.sampled_from([0.2, 0.5, 0.9]),
     }
@@ -43,9 +42,7 @@ prediction = st.fixed_dictionaries(
 
 
 def data_set(lesions):
-    lesions = [
-        {**one, "id": number, "bbox": list(one["bbox"])} for number, one in enumerate(lesions, start=1)
-    ]
+    lesions = [{**one, "id": number} for number, one in enumerate(lesions, start=1)]
     images = [
         {"id": number, "file_name": f"{number}.png", "width": 200, "height": 200} for number in (1, 2, 3)
     ]
@@ -102,6 +99,32 @@ def test_lesions_that_are_not_chosen_are_ignored_and_images_that_are_not_are_lef
         expected = by_pycocotools(coco, results, THRESHOLDS, MOST, images=sorted(images))
         shown = np.array([number in images for number in (1, 2, 3)])
         assert_same(coco, results, THRESHOLDS, MOST, expected, images=shown)
+
+
+def on(bbox, **more):
+    return {"image_id": 1, "category_id": 1, "bbox": bbox, **more}
+
+
+@pytest.mark.parametrize("last, found", [(0.0, 0.5), (20.0, 1.0)])
+def test_of_equally_near_lesions_the_later_one_is_taken(last, found):
+    # The first box lies between both lesions and takes the later one. The second box is near that at 0 only.
+    lesions = [on([20.0 - last, 0.0, 100.0, 100.0]), on([last, 0.0, 100.0, 100.0])]
+    results = [on([10.0, 0.0, 100.0, 100.0], score=0.9), on([0.0, 0.0, 100.0, 100.0], score=0.5)]
+    coco = data_set(lesions)
+    expected = by_pycocotools(coco, results, THRESHOLDS, MOST)
+    assert expected[1][3, 0, 0, 2] == found  # recall at IoU 0.75
+    assert_same(coco, results, THRESHOLDS, MOST, expected)
+
+
+def test_a_crowd_takes_any_number_of_boxes_that_lie_in_it_and_an_ignored_lesion_one():
+    seen = on([0.0, 0.0, 50.0, 50.0])
+    results = [on([100.0 + n, 100.0, 50.0, 50.0], score=0.9 - n / 10) for n in range(3)]
+    results.append(on([0.0, 0.0, 50.0, 50.0], score=0.1))
+    for mark, precision in (({"iscrowd": 1}, 1), ({"ignore": 1}, 1 / 3)):
+        coco = data_set([seen, on([90.0, 90.0, 70.0, 70.0], **mark)])
+        expected = by_pycocotools(coco, results, THRESHOLDS, MOST)
+        assert expected[0][1, 0, 0, 2] == pytest.approx(precision)
+        assert_same(coco, results, THRESHOLDS, MOST, expected)
 
 
 @pytest.fixture(scope="module")
