@@ -7,6 +7,7 @@ import io
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 from mammodet.datasets.coco import Coco
 from mammodet.evaluation import fast_coco
-from mammodet.evaluation.box_matching import Selection, class_boxes, match_class
+from mammodet.evaluation.box_matching import ClassBoxes, Selection, class_boxes, match_class
 from mammodet.evaluation.weighted_ap import MatchedClass, averages
 
 
@@ -89,6 +90,11 @@ class MatchedBoxes:
     coco: Coco = field(repr=False)
     results: Sequence[Mapping[str, Any]] = field(repr=False)
 
+    @cached_property
+    def boxes(self) -> list[ClassBoxes]:
+        """Boxes and lesions as arrays, by place of the class; at most 100 boxes per image and class."""
+        return class_boxes(self.coco, self.results, max(self.evaluator.params.maxDets))
+
     def numbers(self) -> dict[str, dict[str, float | None]]:
         """Return the twelve numbers by class name, as ``coco_metrics`` does."""
         if not self.evaluator.eval:
@@ -103,7 +109,7 @@ class MatchedBoxes:
         params = self.evaluator.params
         boxes = max(params.maxDets)
         tables: dict[tuple[str, int, int], MatchedClass] = {}
-        for place, one in enumerate(class_boxes(self.coco, self.results, boxes)):
+        for place, one in enumerate(self.boxes):
             for area, limits in zip(params.areaRngLbl, params.areaRng, strict=True):
                 selection = Selection(area=(limits[0], limits[1]))
                 for most in params.maxDets if area == "all" else [boxes]:
@@ -158,6 +164,14 @@ def mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
+def class_names(coco: Coco) -> list[str]:
+    """Return a name for every category by rising id: its own, with the id where two share it or it is all."""
+    names: list[str] = []
+    for category in sorted(coco.categories, key=lambda one: one["id"]):
+        names.append(_unused_name(category, {"all", *names}))
+    return names
+
+
 def match_boxes(coco: Coco, results: Sequence[Mapping[str, Any]], engine: str | None = None) -> MatchedBoxes:
     """Match ``results`` with the lesions of ``coco``, at every IoU threshold and size of COCO.
 
@@ -167,10 +181,7 @@ def match_boxes(coco: Coco, results: Sequence[Mapping[str, Any]], engine: str | 
         ``pycocotools`` (the reference), ``hotcoco``, or None for the fastest that gives the same numbers:
         hotcoco where it is installed, no lesion has ``ignore: 1``, and ids are below 2**53.
     """
-    names: dict[str, int] = {}
-    categories = sorted(coco.categories, key=lambda one: one["id"])
-    for place, category in enumerate(categories):
-        names[_unused_name(category, {"all", *names})] = place
+    names = {name: place for place, name in enumerate(class_names(coco))}
     unknown = any(one.get("ignore") for one in coco.annotations) or any(
         abs(image["id"]) >= 2**53 for image in coco.images
     )

@@ -35,6 +35,7 @@ _FIGURES = {
     "reliability": "Reliability of the malignancy score in bins of 0.1, with Wilson’s 95 % intervals",
 }
 _TABLES = (
+    *("coco_thresholds", "subgroups"),
     *("coco", "intervals", "froc", "froc_curves", "operating_points", "calibration", "fusion", "roc"),
     *("image", "breast", "patient", "lesion", "images", "breasts", "patients", "lesions", "comparison"),
 )

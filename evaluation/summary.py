@@ -12,6 +12,7 @@ from mammodet.datasets.coco import CATEGORY_NAMES, Coco, counts
 from mammodet.evaluation import fast_coco
 from mammodet.evaluation.cases import MISSED, Cases, collect_cases
 from mammodet.evaluation.coco_intervals import coco_intervals
+from mammodet.evaluation.coco_thresholds import ThresholdProtocol, ThresholdRow, coco_thresholds
 from mammodet.evaluation.detection_metrics import match_boxes
 from mammodet.evaluation.froc_table import FrocTable, froc_document, froc_table
 from mammodet.evaluation.fusion import patients_of_images
@@ -21,6 +22,7 @@ from mammodet.evaluation.levels import Intervals, Judged, Level, Uncertainty, le
 from mammodet.evaluation.operating_points import DEFAULT_RULES, PointRule
 from mammodet.evaluation.protocol import Protocol, statements
 from mammodet.evaluation.resampling import Bootstrap, Interval, PatientResamples
+from mammodet.evaluation.subgroups import SIZE_BINS_MM, SubgroupRow, check_size_bins, subgroups
 
 SCHEMA = "mammodet.metrics/1"
 _PACKAGES = ("mammodet", "pycocotools", "scikit-learn", "scipy", "numpy", "matplotlib")
@@ -28,11 +30,20 @@ _PACKAGES = ("mammodet", "pycocotools", "scikit-learn", "scipy", "numpy", "matpl
 
 @dataclass(frozen=True)
 class Options:
-    """How an evaluation is made beside its protocol: intervals, operating points, a fitted fusion rule."""
+    """How an evaluation is made beside its protocol: intervals, operating points, a fitted fusion rule.
+
+    ``thresholds`` asks for COCO numbers beyond the twelve, ``size_bins_mm`` are the limits between the sizes
+    of lesions in millimetres.
+    """
 
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
     points: Sequence[PointRule] = DEFAULT_RULES
     fitted: LogisticRule | None = None
+    thresholds: ThresholdProtocol = field(default_factory=ThresholdProtocol)
+    size_bins_mm: Sequence[float] = SIZE_BINS_MM
+
+    def __post_init__(self) -> None:
+        check_size_bins(self.size_bins_mm)
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,8 @@ class Evaluation:
     ``coco`` holds the twelve numbers by class, "all" first, ``froc`` one row per hit rule. ``levels`` has the
     keys image, breast, patient, lesion_published and lesion_all; it is empty and ``cases`` None when the
     categories are not benign and malignant, and ``reason`` says so. ``fusion`` compares the rules that fuse
-    boxes into a score.
+    boxes into a score. ``coco_thresholds`` has COCO numbers beyond the twelve where they were asked for,
+    ``subgroups`` those by lesion size, finding, view, density and vendor.
     """
 
     protocol: Protocol
@@ -55,6 +67,8 @@ class Evaluation:
     coco_intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     fusion: Sequence[FusionRow] = ()
     bootstrap: Bootstrap = field(default_factory=lambda: Bootstrap(resamples=0))
+    coco_thresholds: Sequence[ThresholdRow] = ()
+    subgroups: Sequence[SubgroupRow] = ()
 
 
 def evaluate(
@@ -71,6 +85,8 @@ def evaluate(
     numbers = matched.numbers()
     froc = froc_table(coco, results, protocol.froc)
     intervals = coco_intervals(matched, patient_of, resamples)
+    thresholds = coco_thresholds(coco, results, options.thresholds, patient_of, resamples)
+    groups = subgroups(coco, matched.boxes, patient_of, resamples, options.size_bins_mm)
     tally = _base_counts(coco, results) | {"patients": resamples.patients}
     known = {category["id"]: category.get("name") for category in coco.categories}
     if known != dict(CATEGORY_NAMES):
@@ -78,7 +94,9 @@ def evaluate(
             f"image, breast and lesion tables need the categories {_listed(dict(CATEGORY_NAMES))}; "
             f"this file has {_listed(known)}"
         )
-        return Evaluation(protocol, tally, numbers, froc, {}, None, reason, intervals, (), bootstrap)
+        return Evaluation(
+            protocol, tally, numbers, froc, {}, None, reason, intervals, (), bootstrap, thresholds, groups
+        )
     cases = collect_cases(coco, results, protocol)
     uncertainty = Uncertainty(resamples, options.points)
     return Evaluation(
@@ -92,6 +110,8 @@ def evaluate(
         intervals,
         fusion_table(coco, results, cases, options.fitted, resamples),
         bootstrap,
+        thresholds,
+        groups,
     )
 
 
@@ -111,10 +131,12 @@ def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[
 
     Keys: ``schema``; ``inputs`` (path and SHA-256 of both files); ``versions``; ``protocol`` (the thresholds,
     and ``rules`` in words); ``counts``; ``bootstrap``; ``coco`` (class -> the twelve numbers) and
-    ``coco_intervals``; ``froc`` (``rows``, one per hit rule and class); ``image``, ``breast``, ``patient``,
-    ``lesion_published`` and ``lesion_all``, absent with a ``reason`` when the categories are not those of the
-    profile; ``fusion_rules``. Each level has ``cases``, ``positives``, ``patients``, ``accuracy``, ``auc``,
-    ``auc_note``, ``auc_malignant_vs_benign`` (null without normals), ``brier``, ``ece``, ``reliability`` (by
+    ``coco_intervals``; ``coco_thresholds`` (rows, by class, number of boxes and IoU) and ``subgroups``
+    (rows, by group and class); ``froc`` (``rows``, one per hit rule and class); ``image``, ``breast``,
+    ``patient``, ``lesion_published`` and ``lesion_all``, absent with a ``reason`` when the categories are not
+    those of the profile; ``fusion_rules``. Each level has ``cases``, ``positives``, ``patients``,
+    ``accuracy``, ``auc``, ``auc_note``, ``auc_malignant_vs_benign`` (null without normals), ``brier``,
+    ``ece``, ``reliability`` (by
     bin), ``intervals`` (number -> kind -> interval), ``per_class`` (support, precision, sensitivity, f1,
     ``intervals``), ``operating_points`` and ``confusion`` (``classes`` = rows, ``answers`` = columns,
     ``counts``).
@@ -131,6 +153,8 @@ def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[
             name: {number: asdict(interval) for number, interval in numbers.items()}
             for name, numbers in evaluation.coco_intervals.items()
         },
+        "coco_thresholds": [asdict(row) for row in evaluation.coco_thresholds],
+        "subgroups": [asdict(row) for row in evaluation.subgroups],
         "bootstrap": asdict(evaluation.bootstrap),
     }
     if evaluation.reason is not None:

@@ -120,6 +120,21 @@ class MatchedClass:
         counts = csr_array(np.array([*rows, lesions], dtype=np.float64))
         return cls(counts, running, tuple(parts))
 
+    @property
+    def lesions(self) -> int:
+        """How many lesions count."""
+        return round(float(self.counts[[-1], :].sum()))
+
+    @property
+    def lesions_found(self) -> list[int]:
+        """How many of them are found at each IoU threshold, [T]."""
+        return [round(float(one)) for one in self.counts.sum(axis=1)[:-1]]
+
+    @property
+    def lesion_images(self) -> NDArray[np.intp]:
+        """Places of the images with lesions that count, rising."""
+        return np.flatnonzero(self.counts[[-1], :].toarray())
+
     def recall(self, weights: Weights) -> NDArray[np.float64]:
         """Return the highest recall, [r, T], for weights [r, I]; NaN without a lesion."""
         found = np.asarray(self.counts @ np.ascontiguousarray(weights.T, dtype=np.float64)).T  # [r, T + 1]

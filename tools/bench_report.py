@@ -29,6 +29,8 @@ def markdown(content: Content) -> str:
             lines += ["", *_rows(content[name], title)]
     if "memory" in content:
         lines += ["", *_memory(content["memory"])]
+    if "evaluation" in content:
+        lines += ["", *_evaluation(content["evaluation"])]
     if "pipeline" in content:
         lines += ["", "| around the network | per second |", "|---|---|"]
         lines += [f"| {one['step']} | {one['per_second']:.2f} {one['unit']} |" for one in content["pipeline"]]
@@ -59,6 +61,17 @@ def _memory(rows: Sequence[Content]) -> list[str]:
             f"| {row['setup']} | {planned / 1e9:.2f} | {measured / 1e9:.2f} | {planned / measured:.2f} |"
         )
     return lines
+
+
+def _evaluation(table: Content) -> list[str]:
+    images = table["images"]
+    lines = [
+        f"| evaluation of {images:,} images, {100 * images:,} boxes | seconds | peak GiB |",
+        "|---|---|---|",
+    ]
+    return lines + [
+        f"| {row['step']} | {row['seconds']:.1f} | {_number(row['peak_gib'], 1)} |" for row in table["rows"]
+    ]
 
 
 def roofline_share(table: Content, row: Content, rates: Mapping[str, float]) -> float | None:

@@ -37,6 +37,9 @@ class Arguments:
         lesion_iou: a box speaks for a true lesion when their IoU is above this
         hit_rules: FROC, one row each: center, iou:T, center-distance:R (100px, 5mm), duke, overlap
         froc_denominator: FROC, false positives per image (all), positive or normal image, breast, patient
+        iou_thresholds: COCO AP and AR at each of these (0.1 to 1) and their mean: coco_thresholds.csv
+        max_dets: COCO AP and AR with at most so many boxes per image and class too
+        size_bins_mm: limits between the sizes of lesions, longest side in mm, in the table of subgroups
         class_aware: FROC of every class by itself; otherwise any box may find any lesion
         format: what the predictions are; auto tells it from the file
         columns: of a table, such as image=fn score=p x1=x0 y1=y0 x2=x1 y2=y1; the usual names need none
@@ -65,6 +68,9 @@ class Arguments:
     hit_rules: tuple[str, ...] = ("center", "iou:0.1", "iou:0.2", "iou:0.5", "duke")
     froc_denominator: Literal["all", "positive", "normal", "breast", "patient"] = "all"
     class_aware: bool = False
+    iou_thresholds: tuple[float, ...] = ()
+    max_dets: tuple[int, ...] = ()
+    size_bins_mm: tuple[float, ...] = (5.0, 10.0, 20.0)
     format: Literal["auto", "coco", "csv", "yolo", "torchvision"] = "auto"
     columns: dict[str, str] = field(default_factory=dict)
     categories: dict[str, str | int] = field(default_factory=dict)
@@ -103,6 +109,7 @@ def evaluate_files(arguments: Arguments) -> list[str]:
     # stands below TYPE_CHECKING.
     from mammodet.datasets.atomic import write_text  # noqa: PLC0415
     from mammodet.datasets.coco import read_coco  # noqa: PLC0415
+    from mammodet.evaluation.coco_thresholds import ThresholdProtocol  # noqa: PLC0415
     from mammodet.evaluation.froc_table import FrocProtocol  # noqa: PLC0415
     from mammodet.evaluation.fusion_rules import LogisticRule  # noqa: PLC0415
     from mammodet.evaluation.fusion_table import fit_on  # noqa: PLC0415
@@ -124,6 +131,8 @@ def evaluate_files(arguments: Arguments) -> list[str]:
     fitted = None if arguments.fusion is None else LogisticRule.load(Path(arguments.fusion))
     froc = FrocProtocol(arguments.hit_rules, arguments.froc_denominator, arguments.class_aware)
     protocol = Protocol(arguments.score_threshold, arguments.suppression_iou, arguments.lesion_iou, froc)
+    thresholds = ThresholdProtocol(arguments.iou_thresholds, arguments.max_dets)
+    options = Options(bootstrap, points, fitted, thresholds, arguments.size_bins_mm)
     coco = read_coco(arguments.ground_truth, profile=False)
     if not coco.images:
         raise InputError(
@@ -131,7 +140,7 @@ def evaluate_files(arguments: Arguments) -> list[str]:
         )
     results = _read(arguments, arguments.predictions, coco)
     other = None if arguments.compare is None else _read(arguments, Path(arguments.compare), coco)
-    evaluation = evaluate(coco, results, protocol, Options(bootstrap, points, fitted))
+    evaluation = evaluate(coco, results, protocol, options)
     if arguments.fit_fusion is not None:
         if evaluation.cases is None:
             raise InputError(
@@ -155,7 +164,7 @@ def _evaluate(arguments: Arguments) -> int:
     print("\n".join(evaluate_files(arguments)))
     from mammodet.evaluation.report import REPORT  # noqa: PLC0415
 
-    print(f"\nreport: {arguments.out / REPORT}")
+    print(f"\nsubgroups: {arguments.out / 'subgroups.csv'}\nreport: {arguments.out / REPORT}")
     return 0
 
 

@@ -16,7 +16,7 @@ from mammodet.tools.bench_figure import draw_waterfall
 from mammodet.tools.bench_inference import count_tflop, measure_inference
 from mammodet.tools.bench_machine import forget_peak, matrix_rates, median_seconds, peak_gib
 from mammodet.tools.bench_memory import measure_memory, memory_setups
-from mammodet.tools.bench_pipeline import made_up_results
+from mammodet.tools.bench_evaluation import made_up_results
 from mammodet.tools.bench_report import markdown, roofline_share
 from mammodet.tools.bench_stock import STOCK, measure_stock, stock_detector
 from mammodet.tools.bench_training import measure_training
