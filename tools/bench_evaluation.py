@@ -82,8 +82,10 @@ def made_up_results(images: int) -> tuple[Coco, list[dict[str, Any]]]:
         true = rng.uniform([0, 0, 20, 20], [3000, 3800, 400, 400], (_LESIONS_PER_IMAGE, 4))
         boxes = rng.uniform([0, 0, 20, 20], [3000, 3800, 400, 400], (_BOXES_PER_IMAGE, 4))
         if not normal:
-            near = _LESIONS_PER_IMAGE * _NEAR_A_LESION
-            boxes[:near] = np.repeat(true, _NEAR_A_LESION, axis=0) * rng.normal(1, 0.02, (near, 4))
+            near = np.repeat(true, _NEAR_A_LESION, axis=0)
+            near[:, :2] += near[:, 2:] * rng.normal(0, 0.08, (len(near), 2))
+            near[:, 2:] *= rng.normal(1, 0.1, (len(near), 2))
+            boxes[: len(near)] = near
         for box in () if normal else true:
             annotations.append(
                 {

@@ -12,6 +12,9 @@ from mammodet.evaluation.weighted_ap import averages
 
 STUDIES, PATIENTS, VIEWS = 500, 400, 2
 HUGE = 100_000  # patients
+SIGNAL = (
+    2.0  # how much higher the scores of lesions are than 0, those elsewhere are around -1; on the logit scale
+)
 AP50 = IOU_THRESHOLDS[:1]
 
 
@@ -37,7 +40,7 @@ def study(rng, patients):
     ]
     logits = np.concatenate(
         [
-            1 + hard[owner[seen]] + rng.normal(size=len(seen)),
+            SIGNAL + hard[owner[seen]] + rng.normal(size=len(seen)),
             -1 + dense[owner[false]] + rng.normal(size=len(false)),
         ]
     )
