@@ -36,6 +36,10 @@ class Pairs(NamedTuple):
     lesion: NDArray[np.intp]
     iou: NDArray[np.float64]
 
+    def at(self, places: NDArray[Any]) -> Pairs:
+        """Return the pairs at these places, or where a mask is true."""
+        return Pairs(self.box[places], self.lesion[places], self.iou[places])
+
 
 @dataclass(frozen=True)
 class ClassBoxes:
@@ -126,7 +130,7 @@ def match_class(
     else:
         judged_here = judged
     kept = counted[boxes.pairs.box]
-    pairs = _by_preference(Pairs(*(one[kept] for one in boxes.pairs)), judged)
+    pairs = _by_preference(boxes.pairs.at(kept), judged)
     matches = []
     for threshold in iou_thresholds:
         close = pairs.iou >= min(float(threshold), _PERFECT)
@@ -151,8 +155,7 @@ def _selected(
 
 
 def _by_preference(pairs: Pairs, judged: NDArray[np.bool_]) -> Pairs:
-    order = np.lexsort((-pairs.lesion, -pairs.iou, ~judged[pairs.lesion], pairs.box))
-    return Pairs(*(one[order] for one in pairs))
+    return pairs.at(np.lexsort((-pairs.lesion, -pairs.iou, ~judged[pairs.lesion], pairs.box)))
 
 
 def _stable(

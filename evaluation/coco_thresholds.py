@@ -110,12 +110,12 @@ def coco_thresholds(
         for row, most in enumerate(mosts):
             for column, iou in enumerate((None, *ious.tolist())):
                 ap, ar = (_known(value) for value in point[place, row, column])
-                intervals = [
+                of_ap, of_ar = (
                     None if drawn is None else resamples.interval(drawn[:, place, row, column, number])
                     for number in (0, 1)
-                ]
+                )
                 reason = None if total else NO_LESION
-                rows.append(ThresholdRow(name, most, iou, total, ap, ar, *intervals, reason))
+                rows.append(ThresholdRow(name, most, iou, total, ap, ar, of_ap, of_ar, reason))
     return rows
 
 

@@ -99,7 +99,7 @@ def subgroup_table(rows: Sequence[SubgroupRow]) -> str:
     """Return one row per group, value and class."""
     records = []
     for row in rows:
-        record = {"group": row.group, "value": row.value, "class": row.classes}
+        record: dict[str, Any] = {"group": row.group, "value": row.value, "class": row.classes}
         record |= {name: getattr(row, name) for name in ("images", "patients", "lesions", "found")}
         for name, value in row.numbers.items():
             record |= _with_limits(name, value, row.intervals.get(name))
