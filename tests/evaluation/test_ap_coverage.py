@@ -12,9 +12,8 @@ from mammodet.evaluation.weighted_ap import averages
 
 STUDIES, PATIENTS, VIEWS = 500, 400, 2
 HUGE = 100_000  # patients
-SIGNAL = (
-    2.0  # how much higher the scores of lesions are than 0, those elsewhere are around -1; on the logit scale
-)
+SIGNAL = 2.0  # scores on lesions are around this, elsewhere around -1, on the logit scale
+OFF_TARGET = 0.0  # share of the boxes that lie too far off to find their lesion at IoU 0.5
 AP50 = IOU_THRESHOLDS[:1]
 
 
@@ -32,7 +31,7 @@ def study(rng, patients):
     hard, dense = rng.normal(size=(2, patients))
     has_lesion = np.flatnonzero((rng.random(patients) < 0.5)[owner])
     seen = has_lesion[rng.random(len(has_lesion)) < 0.85]
-    shift = np.where(rng.random(len(seen)) < 1 / 6, 60.0, 10.0)
+    shift = np.where(rng.random(len(seen)) < OFF_TARGET, 60.0, 10.0)
     false = np.repeat(np.arange(len(images)), rng.poisson(np.exp(dense * 0.5)[owner]))
     lesions = [
         {"id": place + 1, "image_id": int(image) + 1, "category_id": 1, "bbox": [0.0, 0.0, 100.0, 100.0]}

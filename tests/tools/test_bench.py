@@ -277,4 +277,4 @@ def test_evaluation_is_measured_beside_pycocotools():
     content = {"images": 40, "rows": [asdict(row) for row in rows]}
     table = markdown(CONTENT | {"evaluation": content})
     assert "evaluation of 40 images, 4,000 boxes" in table
-    assert all(f"| {row.step} | {row.seconds:.1f} |" in table for row in rows)
+    assert all(f"| {row.step} | {row.seconds:.1f} | {row.processor_seconds:.1f} |" in table for row in rows)
