@@ -81,16 +81,18 @@ def made_up_results(images: int) -> tuple[Coco, list[dict[str, Any]]]:
         record |= {"patient_id": str(patient), "laterality": "LR"[view // 2], "view": ("CC", "MLO")[view % 2]}
         record |= {"spacing_mm": [0.07, 0.07], "density": "ABCD"[patient % 4]}
         record["manufacturer"] = _VENDORS[patient % 3]
-        normal = patient % 2
+        normal = patient // 4 % 2  # so that every density and vendor has both
         record["label"] = "normal" if normal else None
         records.append(record)
         true = rng.uniform([0, 0, 20, 20], [3000, 3800, 400, 400], (_LESIONS_PER_IMAGE, 4))
         boxes = rng.uniform([0, 0, 20, 20], [3000, 3800, 400, 400], (_BOXES_PER_IMAGE, 4))
+        scores = rng.beta(1, 4, _BOXES_PER_IMAGE)
         if not normal:
             near = np.repeat(true, _NEAR_A_LESION, axis=0)
             near[:, :2] += near[:, 2:] * rng.normal(0, 0.08, (len(near), 2))
             near[:, 2:] *= rng.normal(1, 0.1, (len(near), 2))
             boxes[: len(near)] = near
+            scores[: len(near)] = rng.beta(3, 2, len(near))
         for box in () if normal else true:
             annotations.append(
                 {
@@ -103,10 +105,10 @@ def made_up_results(images: int) -> tuple[Coco, list[dict[str, Any]]]:
                     "finding": _FINDINGS[len(annotations) % len(_FINDINGS)],
                 }
             )
-        scores, classes = rng.random(_BOXES_PER_IMAGE).tolist(), rng.integers(1, 3, _BOXES_PER_IMAGE).tolist()
+        classes = rng.integers(1, 3, _BOXES_PER_IMAGE).tolist()
         results += [
             {"image_id": number, "category_id": category, "bbox": box, "score": score}
-            for category, box, score in zip(classes, boxes.tolist(), scores, strict=True)
+            for category, box, score in zip(classes, boxes.tolist(), scores.tolist(), strict=True)
         ]
     return Coco(records, annotations, Path("made-up.json")), results
 

@@ -260,10 +260,10 @@ def test_each_row_is_held_to_the_roofline_of_its_own_precision(tmp_path):
 
 
 def test_made_up_results_hold_hits_and_normal_patients():
-    coco, results = made_up_results(8)
-    assert len(results) == 800 and len(coco.annotations) == 8
-    assert {one["image_id"] for one in results} == set(range(1, 9))
-    assert {one["image_id"] for one in coco.annotations} == {1, 2, 3, 4}
+    coco, results = made_up_results(20)
+    assert len(results) == 2000 and len(coco.annotations) == 32
+    assert {one["image_id"] for one in results} == set(range(1, 21))
+    assert {one["image_id"] for one in coco.annotations} == set(range(1, 17))  # the last patient is normal
     assert coco_metrics(coco, results)["all"]["AR_100"] > 0.3
 
 
