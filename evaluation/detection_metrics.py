@@ -6,7 +6,8 @@ import contextlib
 import io
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,8 @@ from pycocotools.cocoeval import COCOeval
 
 from mammodet.datasets.coco import Coco
 from mammodet.evaluation import fast_coco
-from mammodet.evaluation.weighted_ap import MatchedClass
+from mammodet.evaluation.box_matching import ClassBoxes, Selection, class_boxes, match_class
+from mammodet.evaluation.weighted_ap import MatchedClass, averages
 
 
 class _Rule(NamedTuple):
@@ -85,6 +87,13 @@ class MatchedBoxes:
     evaluator: COCOeval | fast_coco.FastEvaluator
     image_ids: tuple[int, ...]
     classes: Mapping[str, int]
+    coco: Coco = field(repr=False)
+    results: Sequence[Mapping[str, Any]] = field(repr=False)
+
+    @cached_property
+    def boxes(self) -> list[ClassBoxes]:
+        """Boxes and lesions as arrays, by place of the class; at most 100 boxes per image and class."""
+        return class_boxes(self.coco, self.results, max(self.evaluator.params.maxDets))
 
     def numbers(self) -> dict[str, dict[str, float | None]]:
         """Return the twelve numbers by class name, as ``coco_metrics`` does."""
@@ -98,17 +107,14 @@ class MatchedBoxes:
     def weighted(self) -> WeightedNumbers:
         """Return the same numbers as a function of how often each image counts."""
         params = self.evaluator.params
-        images, areas = len(self.image_ids), len(params.areaRng)
         boxes = max(params.maxDets)
-        found = self.evaluator.evalImgs
         tables: dict[tuple[str, int, int], MatchedClass] = {}
-        for place in range(len(self.classes)):
-            for number, area in enumerate(params.areaRngLbl):
-                start = (place * areas + number) * images
-                part = found[start : start + images]
+        for place, one in enumerate(self.boxes):
+            for area, limits in zip(params.areaRngLbl, params.areaRng, strict=True):
+                selection = Selection(area=(limits[0], limits[1]))
                 for most in params.maxDets if area == "all" else [boxes]:
-                    tables[area, most, place] = MatchedClass.from_images(
-                        part, images, len(params.iouThrs), most
+                    tables[area, most, place] = match_class(
+                        one, params.iouThrs, selection=selection, most=most
                     )
         return WeightedNumbers(tables, self.classes, params.iouThrs, params.recThrs)
 
@@ -128,30 +134,42 @@ class WeightedNumbers:
     def __call__(self, weights: NDArray[np.int32]) -> dict[str, dict[str, NDArray[np.float64]]]:
         """Return the numbers [r] by class name, ``all`` first, for weights [r, I]; NaN where undefined."""
         numbers: dict[str, dict[str, NDArray[np.float64]]] = {name: {} for name in ("all", *self.classes)}
-        values: dict[tuple[str, str, int], NDArray[np.float64]] = {}  # [K, r, T], shared by AP, AP50 and AP75
+        ranked = [
+            (rule.area, rule.boxes, place)
+            for rule in dict.fromkeys(one._replace(iou=None) for one in _RULES.values())
+            if rule.kind == "precision"
+            for place in self.classes.values()
+        ]
+        chosen = [self.tables[key] for key in ranked]
+        found = dict(zip(ranked, averages(chosen, weights, self.recall_points), strict=True))
+        recalls = {key: one.recall for key, one in found.items()}
+        recalls |= {key: table.recall(weights) for key, table in self.tables.items() if key not in found}
         for name, rule in _RULES.items():
-            key = (rule.kind, rule.area, rule.boxes)
-            if key not in values:
-                values[key] = np.stack(
-                    [self._of_class(key, place, weights) for place in self.classes.values()]
-                )
-            chosen = values[key]
+            keys = [(rule.area, rule.boxes, place) for place in self.classes.values()]
+            of_rule = [found[key].precision if rule.kind == "precision" else recalls[key] for key in keys]
             if rule.iou is not None:
-                chosen = chosen[..., np.isclose(self.iou_thresholds, rule.iou)]
-            by_class = chosen.mean(axis=2)  # a class has a value at every threshold or at none
+                of_rule = [one[:, np.isclose(self.iou_thresholds, rule.iou)] for one in of_rule]
+            # A class has a value at every threshold or at none.
+            by_class = np.array([one.mean(axis=1) for one in of_rule]).reshape(-1, len(weights))
             for place, one in enumerate(self.classes):
                 numbers[one][name] = by_class[place]
-            defined = np.isfinite(by_class)
-            total, count = np.where(defined, by_class, 0).sum(axis=0), defined.sum(axis=0)
-            numbers["all"][name] = np.divide(total, count, out=np.full(len(weights), np.nan), where=count > 0)
+            numbers["all"][name] = mean_of_defined(by_class)
         return numbers
 
-    def _of_class(
-        self, key: tuple[str, str, int], place: int, weights: NDArray[np.int32]
-    ) -> NDArray[np.float64]:
-        kind, area, boxes = key
-        table = self.tables[area, boxes, place]
-        return table.precision(weights, self.recall_points) if kind == "precision" else table.recall(weights)
+
+def mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean over the first axis of what is not NaN; NaN where nothing is."""
+    defined = np.isfinite(values)
+    total, count = np.where(defined, values, 0).sum(axis=0), defined.sum(axis=0)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
+
+def class_names(coco: Coco) -> list[str]:
+    """Return a name for every category by rising id: its own, with the id where two share it or it is all."""
+    names: list[str] = []
+    for category in sorted(coco.categories, key=lambda one: one["id"]):
+        names.append(_unused_name(category, {"all", *names}))
+    return names
 
 
 def match_boxes(coco: Coco, results: Sequence[Mapping[str, Any]], engine: str | None = None) -> MatchedBoxes:
@@ -163,10 +181,7 @@ def match_boxes(coco: Coco, results: Sequence[Mapping[str, Any]], engine: str | 
         ``pycocotools`` (the reference), ``hotcoco``, or None for the fastest that gives the same numbers:
         hotcoco where it is installed, no lesion has ``ignore: 1``, and ids are below 2**53.
     """
-    names: dict[str, int] = {}
-    categories = sorted(coco.categories, key=lambda one: one["id"])
-    for place, category in enumerate(categories):
-        names[_unused_name(category, {"all", *names})] = place
+    names = {name: place for place, name in enumerate(class_names(coco))}
     unknown = any(one.get("ignore") for one in coco.annotations) or any(
         abs(image["id"]) >= 2**53 for image in coco.images
     )
@@ -181,7 +196,7 @@ def match_boxes(coco: Coco, results: Sequence[Mapping[str, Any]], engine: str | 
         evaluator = _Evaluator(_truth(coco), _predictions(coco, results), "bbox")
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator.evaluate()
-    return MatchedBoxes(evaluator, tuple(map(int, evaluator.params.imgIds)), names)
+    return MatchedBoxes(evaluator, tuple(map(int, evaluator.params.imgIds)), names, coco, results)
 
 
 def _truth(coco: Coco) -> COCO:

@@ -64,19 +64,3 @@ class FastEvaluator:
             self._evaluator.accumulate()
         found: Any = self._evaluator.eval
         self.eval = {name: np.asarray(found[name]) for name in ("precision", "recall")}
-
-    @property
-    def evalImgs(self) -> list[dict[str, Any] | None]:  # pycocotools' name
-        """The matches of every class, size and image, in pycocotools' order; None where there is nothing."""
-        images = {number: place for place, number in enumerate(self.params.imgIds)}
-        classes = {number: place for place, number in enumerate(self.params.catIds)}
-        sizes = {tuple(limits): place for place, limits in enumerate(self.params.areaRng)}
-        entries: list[dict[str, Any] | None] = [None] * (len(classes) * len(sizes) * len(images))
-        for one in self._evaluator.eval_imgs:  # in another order, and without what is empty
-            if one is not None:
-                block = classes[one["category_id"]] * len(sizes) + sizes[tuple(one["aRng"])]
-                kept = {key: one[key] for key in ("dtScores", "gtIgnore")}
-                kept["dtIgnore"] = np.asarray(one["dtIgnore"], dtype=bool)
-                kept["dtMatches"] = np.asarray(one["dtMatched"], dtype=bool)  # the ids are not needed
-                entries[block * len(images) + images[one["image_id"]]] = kept
-        return entries

@@ -45,6 +45,7 @@ _FIGURES = {
 }
 _ERROR_PICTURES = ("errors.png", "errors.svg", "gallery.png")
 _TABLES = (
+    *("coco_thresholds", "subgroups"),
     *("coco", "intervals", "froc", "froc_curves", "operating_points", "calibration", "fusion", "roc"),
     *("image", "breast", "patient", "lesion", "images", "breasts", "patients", "lesions", "comparison"),
     "calibrated",

@@ -13,6 +13,7 @@ from mammodet.evaluation import fast_coco
 from mammodet.evaluation.calibrated_levels import Calibrated, calibrated_document, calibrated_levels
 from mammodet.evaluation.cases import MISSED, Cases, collect_cases
 from mammodet.evaluation.coco_intervals import coco_intervals
+from mammodet.evaluation.coco_thresholds import ThresholdProtocol, ThresholdRow, coco_thresholds
 from mammodet.evaluation.detection_metrics import match_boxes
 from mammodet.evaluation.error_analysis import ErrorAnalysis, ErrorRules, analyse_errors
 from mammodet.evaluation.error_pixels import Progress, look_at_images
@@ -26,6 +27,7 @@ from mammodet.evaluation.operating_points import DEFAULT_RULES, PointRule
 from mammodet.evaluation.protocol import Protocol, statements
 from mammodet.evaluation.resampling import Bootstrap, Interval, PatientResamples
 from mammodet.evaluation.score_calibration import ScoreCalibration
+from mammodet.evaluation.subgroups import SIZE_BINS_MM, SubgroupRow, check_size_bins, subgroups
 
 SCHEMA = "mammodet.metrics/1"
 _PACKAGES = ("mammodet", "pycocotools", "scikit-learn", "scipy", "numpy", "matplotlib")
@@ -36,7 +38,8 @@ class Options:
     """How an evaluation is made beside its protocol: intervals, operating points, what was fitted before.
 
     ``error_images`` is how many images are read at most for the places and pictures of errors; ``progress``
-    is given their ids and yields them.
+    is given their ids and yields them. ``thresholds`` asks for COCO numbers beyond the twelve;
+    ``size_bins_mm`` are the limits between the sizes of lesions in millimetres.
     """
 
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
@@ -45,6 +48,11 @@ class Options:
     calibration: ScoreCalibration | None = None
     error_images: int = 0
     progress: Progress = iter
+    thresholds: ThresholdProtocol = field(default_factory=ThresholdProtocol)
+    size_bins_mm: Sequence[float] = SIZE_BINS_MM
+
+    def __post_init__(self) -> None:
+        check_size_bins(self.size_bins_mm)
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,9 @@ class Evaluation:
     ``coco`` holds the twelve numbers by class, "all" first, ``froc`` one row per hit rule. ``levels`` has the
     keys image, breast, patient, lesion_published and lesion_all; it is empty and ``cases`` None when the
     categories are not benign and malignant, and ``reason`` says so. ``fusion`` compares the rules that fuse
-    boxes into a score. ``calibrated`` is there with a score calibration only.
+    boxes into a score. ``calibrated`` is there with a score calibration only, ``coco_thresholds`` has COCO
+    numbers beyond the twelve where they were asked for, ``subgroups`` those by lesion size, finding, view,
+    density and vendor.
     """
 
     protocol: Protocol
@@ -69,6 +79,8 @@ class Evaluation:
     bootstrap: Bootstrap = field(default_factory=lambda: Bootstrap(resamples=0))
     calibrated: Calibrated | None = None
     errors: ErrorAnalysis | None = None
+    coco_thresholds: Sequence[ThresholdRow] = ()
+    subgroups: Sequence[SubgroupRow] = ()
 
 
 def evaluate(
@@ -100,6 +112,8 @@ def evaluate(
         cases=None,
         reason=None,
         coco_intervals=intervals,
+        coco_thresholds=coco_thresholds(coco, results, options.thresholds, patient_of, resamples),
+        subgroups=subgroups(coco, matched.boxes, patient_of, resamples, options.size_bins_mm),
         bootstrap=bootstrap,
         errors=errors,
     )
@@ -157,6 +171,8 @@ def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[
             name: {number: asdict(interval) for number, interval in numbers.items()}
             for name, numbers in evaluation.coco_intervals.items()
         },
+        "coco_thresholds": [asdict(row) for row in evaluation.coco_thresholds],
+        "subgroups": [asdict(row) for row in evaluation.subgroups],
         "bootstrap": asdict(evaluation.bootstrap),
     }
     if evaluation.errors is not None:

@@ -10,12 +10,14 @@ from typing import Any
 
 from mammodet.evaluation.calibrated_levels import NUMBERS, Calibrated
 from mammodet.evaluation.cases import BreastCase, ImageCase, LesionCase, PatientCase
+from mammodet.evaluation.coco_thresholds import ThresholdRow
 from mammodet.evaluation.detection_metrics import NUMBER_NAMES
 from mammodet.evaluation.error_tables import error_tables
 from mammodet.evaluation.froc_table import FrocTable, row_record
 from mammodet.evaluation.fusion_table import FusionRow
 from mammodet.evaluation.levels import Level
 from mammodet.evaluation.resampling import Interval
+from mammodet.evaluation.subgroups import SubgroupRow
 from mammodet.evaluation.summary import Evaluation
 
 NOT_AVAILABLE = "n/a"
@@ -44,7 +46,9 @@ _FUSION_COLUMNS = (
 def csv_tables(evaluation: Evaluation) -> dict[str, str]:
     """Return the CSV text of every table by file name.
 
-    ``coco.csv`` has one row per class, ``froc.csv`` one per hit rule and class, ``froc_curves.csv`` one per
+    ``coco.csv`` has one row per class, ``coco_thresholds.csv`` (where asked for) one per class, number of
+    boxes and IoU threshold, ``subgroups.csv`` one per group, value and class; ``froc.csv`` one per hit rule
+    and class, ``froc_curves.csv`` one per
     point at which a FROC curve rises; ``image.csv``, ``breast.csv``, ``patient.csv`` and ``lesion.csv`` one
     per class with its row of the confusion matrix, and one for all; ``images.csv``, ``breasts.csv``,
     ``patients.csv`` and ``lesions.csv`` one per case; ``roc.csv`` one per point of each curve;
@@ -59,6 +63,9 @@ def csv_tables(evaluation: Evaluation) -> dict[str, str]:
         "froc.csv": _froc_table(evaluation.froc),
         "froc_curves.csv": _froc_curves(evaluation.froc),
     }
+    if evaluation.coco_thresholds:
+        tables["coco_thresholds.csv"] = threshold_table(evaluation.coco_thresholds)
+    tables["subgroups.csv"] = subgroup_table(evaluation.subgroups)
     if evaluation.errors is not None:
         tables |= error_tables(evaluation.errors)
     if evaluation.cases is None:
@@ -85,6 +92,41 @@ def csv_tables(evaluation: Evaluation) -> dict[str, str]:
         "calibration.csv": _table(_reliability_rows(levels, calibrated)),
         "fusion.csv": _table(_fusion_rows(evaluation.fusion), _FUSION_COLUMNS),
     }
+
+
+def threshold_table(rows: Sequence[ThresholdRow]) -> str:
+    """Return one row per class, number of boxes and IoU threshold; ``mean`` is that over the thresholds."""
+    return _table(
+        {
+            "class": row.classes,
+            "max_dets": row.max_dets,
+            "iou": "mean" if row.iou is None else row.iou,
+            "lesions": row.lesions,
+            **_with_limits("AP", row.ap, row.ap_interval),
+            **_with_limits("AR", row.ar, row.ar_interval),
+            "reason": row.reason or "",
+        }
+        for row in rows
+    )
+
+
+def subgroup_table(rows: Sequence[SubgroupRow]) -> str:
+    """Return one row per group, value and class."""
+    records = []
+    for row in rows:
+        record: dict[str, Any] = {"group": row.group, "value": row.value, "class": row.classes}
+        record |= {name: getattr(row, name) for name in ("images", "patients", "lesions", "found")}
+        for name, value in row.numbers.items():
+            record |= _with_limits(name, value, row.intervals.get(name))
+        reasons = [row.reason, *(one.reason for one in row.intervals.values())]
+        record["false_positives"] = row.false_positives
+        records.append(record | {"reason": next((one for one in reasons if one), "")})
+    return _table(records)
+
+
+def _with_limits(name: str, value: float | None, interval: Interval | None) -> dict[str, float | None]:
+    limits = (None, None) if interval is None else (interval.low, interval.high)
+    return {name: value, f"{name} low": limits[0], f"{name} high": limits[1]}
 
 
 def _coco_table(numbers: Mapping[str, Mapping[str, float | None]]) -> str:

@@ -4,6 +4,7 @@
     mammodet bench --quick              # half the sides, one run; about two minutes
     mammodet bench --prepare 200
     mammodet bench --parts [memory]     # does training need what is planned? half an hour, 12 GB
+    mammodet bench --parts [evaluation] # 5,000 images, 500,000 boxes, 1,000 resamples; minutes
 
 Speeds are measured here and now, one after the other, on a phantom and with random weights (which cost what
 learned ones cost, but for the few boxes that come out). Stock torchvision runs in a process of its own.
@@ -33,6 +34,7 @@ from mammodet.datasets.prepared import prepared_recipe
 from mammodet.datasets.standardise import Recipe
 from mammodet.detection.data import LesionDataset
 from mammodet.detection.precision import choose_device
+from mammodet.tools.bench_evaluation import IMAGES, measure_evaluation, tell_evaluation
 from mammodet.tools.bench_figure import draw_waterfall
 from mammodet.tools.bench_inductor import measure_inductor
 from mammodet.tools.bench_inference import (
@@ -56,7 +58,7 @@ WHOLE = (4096, 3328)  # height, width of a frame at 0.07 mm
 CROPPED = (3328, 1408)  # of a breast
 SPACING_MM = 0.07
 PARTS = ("inference", "training", "pipeline")
-OTHER_PARTS = ("memory",)  # only when asked for
+OTHER_PARTS = ("memory", "evaluation")  # only when asked for
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,8 @@ class Arguments:
     """Measure how fast this machine reads and searches mammograms, beside stock torchvision.
 
     Args:
-        parts: what to measure, of inference, training and pipeline; memory (only when asked for) holds the
-            memory plan of training to real steps.
+        parts: what to measure, of inference, training and pipeline; only when asked for: memory holds the
+            memory plan of training to real steps, evaluation measures all metrics with intervals.
         runs: timed runs of each step, after one that is not counted; the median is told.
         shrink: divide the sides of all images by this.
         quick: half the sides and one run; about two minutes.
@@ -151,6 +153,10 @@ def _measure(arguments: Arguments, folder: Path, device: torch.device) -> dict[s
         elif part == "memory":
             held = measure_memory(memory_setups(arguments.shrink), device, tell_memory)
             content["memory"] = [asdict(one) for one in held]
+        elif part == "evaluation":
+            images = IMAGES // arguments.shrink
+            rows = measure_evaluation(images, tell_evaluation)
+            content["evaluation"] = {"images": images, "rows": [asdict(row) for row in rows]}
         else:
             model = write_random_model(folder, cropped)
             rates = measure_pipeline(config, model, 500, folder, str(device))

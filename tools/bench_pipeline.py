@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mammodet.datasets.coco import AnnotationRecord, Coco, ImageRecord
 from mammodet.datasets.mammogram import read_mammogram
 from mammodet.datasets.phantom import PhantomConfig, write_patient
 from mammodet.datasets.standardise import Recipe, standardise
@@ -21,10 +18,9 @@ from mammodet.evaluation.detection_metrics import match_boxes
 from mammodet.evaluation.protocol import Protocol
 from mammodet.evaluation.resampling import Bootstrap
 from mammodet.evaluation.summary import Options, evaluate
+from mammodet.tools.bench_evaluation import made_up_results
 from mammodet.tools.bench_prepare import write_compressed_patient
 from mammodet.tools.score import Arguments, score
-
-_BOXES_PER_IMAGE = 100  # predictions, as a detector with a low threshold writes them
 
 
 @dataclass(frozen=True)
@@ -70,42 +66,6 @@ def metric_rates(images: int) -> list[PipelineRate]:
     name = "all metrics with intervals, 1,000 resamples"
     work[name] = lambda: evaluate(coco, results, Protocol(), options)
     return [PipelineRate(step, images / _seconds(one), "images") for step, one in work.items()]
-
-
-def made_up_results(images: int) -> tuple[Coco, list[dict[str, Any]]]:
-    """Return a COCO file of ``images`` with two lesions and 100 predictions each, four images a patient."""
-    rng = np.random.default_rng(0)
-    records: list[ImageRecord] = []
-    annotations: list[AnnotationRecord] = []
-    results: list[dict[str, Any]] = []
-    for number in range(1, images + 1):
-        record: ImageRecord = {"id": number, "file_name": f"{number}.dcm", "width": 3328, "height": 4096}
-        record["patient_id"] = str(number // 4)
-        records.append(record)
-        true = rng.uniform([0, 0, 20, 20], [3000, 3800, 200, 200], (2, 4))
-        for box in true:
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": int(rng.integers(1, 3)),
-                    "bbox": box.tolist(),
-                    "area": float(box[2] * box[3]),
-                    "iscrowd": 0,
-                }
-            )
-        boxes = rng.uniform([0, 0, 20, 20], [3000, 3800, 200, 200], (_BOXES_PER_IMAGE, 4))
-        boxes[:2] = true + rng.normal(0, 5, (2, 4))
-        results += [
-            {
-                "image_id": number,
-                "category_id": int(rng.integers(1, 3)),
-                "bbox": box.tolist(),
-                "score": float(rng.random()),
-            }
-            for box in boxes
-        ]
-    return Coco(records, annotations, Path("made-up.json")), results
 
 
 def _rate(step: str, items: list[Any], work: Callable[[Any], Any]) -> PipelineRate:

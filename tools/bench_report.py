@@ -29,6 +29,8 @@ def markdown(content: Content) -> str:
             lines += ["", *_rows(content[name], title)]
     if "memory" in content:
         lines += ["", *_memory(content["memory"])]
+    if "evaluation" in content:
+        lines += ["", *_evaluation(content["evaluation"])]
     if "pipeline" in content:
         lines += ["", "| around the network | per second |", "|---|---|"]
         lines += [f"| {one['step']} | {one['per_second']:.2f} {one['unit']} |" for one in content["pipeline"]]
@@ -58,6 +60,16 @@ def _memory(rows: Sequence[Content]) -> list[str]:
         lines.append(
             f"| {row['setup']} | {planned / 1e9:.2f} | {measured / 1e9:.2f} | {planned / measured:.2f} |"
         )
+    return lines
+
+
+def _evaluation(table: Content) -> list[str]:
+    images = table["images"]
+    title = f"evaluation of {images:,} images, {100 * images:,} boxes"
+    lines = [f"| {title} | seconds | processor seconds | peak GiB |", "|---|---|---|---|"]
+    for row in table["rows"]:
+        times = f"{row['seconds']:.1f} | {row['processor_seconds']:.1f}"
+        lines.append(f"| {row['step']} | {times} | {_number(row['peak_gib'], 1)} |")
     return lines
 
 

@@ -41,6 +41,9 @@ class Arguments:
             errors; 0 reads none
         hit_rules: FROC, one row each: center, iou:T, center-distance:R (100px, 5mm), duke, overlap
         froc_denominator: FROC, false positives per image (all), positive or normal image, breast, patient
+        iou_thresholds: COCO AP and AR at each of these (0.1 to 1) and their mean: coco_thresholds.csv
+        max_dets: COCO AP and AR with at most so many boxes per image and class too
+        size_bins_mm: limits between the sizes of lesions, longest side in mm, in the table of subgroups
         class_aware: FROC of every class by itself; otherwise any box may find any lesion
         format: what the predictions are; auto tells it from the file
         columns: of a table, such as image=fn score=p x1=x0 y1=y0 x2=x1 y2=y1; the usual names need none
@@ -76,6 +79,9 @@ class Arguments:
     hit_rules: tuple[str, ...] = ("center", "iou:0.1", "iou:0.2", "iou:0.5", "duke")
     froc_denominator: Literal["all", "positive", "normal", "breast", "patient"] = "all"
     class_aware: bool = False
+    iou_thresholds: tuple[float, ...] = ()
+    max_dets: tuple[int, ...] = ()
+    size_bins_mm: tuple[float, ...] = (5.0, 10.0, 20.0)
     format: Literal["auto", "coco", "csv", "yolo", "torchvision"] = "auto"
     columns: dict[str, str] = field(default_factory=dict)
     categories: dict[str, str | int] = field(default_factory=dict)
@@ -130,6 +136,7 @@ def evaluate_files(arguments: Arguments) -> list[str]:
 
     from mammodet.datasets.atomic import write_text  # noqa: PLC0415
     from mammodet.datasets.coco import read_coco  # noqa: PLC0415
+    from mammodet.evaluation.coco_thresholds import ThresholdProtocol  # noqa: PLC0415
     from mammodet.evaluation.froc_table import FrocProtocol  # noqa: PLC0415
     from mammodet.evaluation.fusion_rules import LogisticRule  # noqa: PLC0415
     from mammodet.evaluation.fusion_table import fit_on  # noqa: PLC0415
@@ -171,6 +178,8 @@ def evaluate_files(arguments: Arguments) -> list[str]:
         points,
         fitted,
         calibration,
+        thresholds=ThresholdProtocol(arguments.iou_thresholds, arguments.max_dets),
+        size_bins_mm=arguments.size_bins_mm,
         error_images=arguments.error_images,
         progress=lambda images: tqdm(images, unit="image", desc="looking at errors", disable=None),
     )
@@ -201,7 +210,7 @@ def _evaluate(arguments: Arguments) -> int:
     print("\n".join(evaluate_files(arguments)))
     from mammodet.evaluation.report import REPORT  # noqa: PLC0415
 
-    print(f"\nreport: {arguments.out / REPORT}")
+    print(f"\nsubgroups: {arguments.out / 'subgroups.csv'}\nreport: {arguments.out / REPORT}")
     return 0
 
 

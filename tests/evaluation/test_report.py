@@ -106,6 +106,7 @@ def test_the_page_is_whole_and_reaches_for_nothing_outside(tmp_path):
         "metrics.json",
         "table2.tex",
         *(f"{name}.csv" for name in ("coco", "froc", "froc_curves", "roc", "intervals", "calibration")),
+        "subgroups.csv",
         *(f"{name}.csv" for name in ("operating_points", "fusion")),
         *(f"{name}.csv" for name in ("errors", "error_kinds", "error_places", "views")),
         *(f"{name}{plural}.csv" for name in ("image", "breast", "patient", "lesion") for plural in ("", "s")),
@@ -119,6 +120,15 @@ def test_the_page_is_whole_and_reaches_for_nothing_outside(tmp_path):
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     assert "prefers-color-scheme: dark" in page
     assert "at least 0.3 count" in page
+
+
+def test_the_page_has_every_subgroup_once():
+    evaluation = study()
+    page = render(evaluation, INPUTS, {})
+    table = page[page.index("Subgroups (COCO)") : page.index("<h2>Protocol</h2>")]
+    shown = [row for row in evaluation.subgroups if row.classes == "all"]
+    assert table.count("<tr") == len(shown) + 1
+    assert table.count("<th>size in px</th>") == table.count("<th>view</th>") == 1
 
 
 def test_names_from_files_are_escaped(tmp_path):
@@ -170,7 +180,7 @@ def test_nothing_of_an_earlier_evaluation_stays(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {
         "report.html",
         "metrics.json",
-        *(f"{name}.csv" for name in ("coco", "intervals", "froc", "froc_curves")),
+        *(f"{name}.csv" for name in ("coco", "intervals", "froc", "froc_curves", "subgroups")),
         *(f"{name}.csv" for name in ("errors", "error_kinds", "error_places", "views")),
     }
 

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from mammodet.datasets.errors import InputError
+from mammodet.evaluation.detection_metrics import coco_metrics
 from mammodet.tools import bench_inference, bench_machine, cli
+from mammodet.tools.bench_evaluation import made_up_results, measure_evaluation
 from mammodet.tools.bench_figure import draw_waterfall
 from mammodet.tools.bench_inference import count_tflop, measure_inference
 from mammodet.tools.bench_machine import forget_peak, matrix_rates, median_seconds, peak_gib
 from mammodet.tools.bench_memory import measure_memory, memory_setups
-from mammodet.tools.bench_pipeline import made_up_results
 from mammodet.tools.bench_report import markdown, roofline_share
 from mammodet.tools.bench_stock import STOCK, measure_stock, stock_detector
 from mammodet.tools.bench_training import measure_training
@@ -258,7 +259,22 @@ def test_each_row_is_held_to_the_roofline_of_its_own_precision(tmp_path):
     assert (tmp_path / "figure.png").stat().st_size > 5000
 
 
-def test_made_up_results_hold_some_hits():
-    coco, results = made_up_results(3)
-    assert len(results) == 300 and len(coco.annotations) == 6
-    assert {one["image_id"] for one in results} == {1, 2, 3}
+def test_made_up_results_hold_hits_and_normal_patients():
+    coco, results = made_up_results(20)
+    assert len(results) == 2000 and len(coco.annotations) == 32
+    assert {one["image_id"] for one in results} == set(range(1, 21))
+    assert {one["image_id"] for one in coco.annotations} == set(range(1, 17))  # the last patient is normal
+    assert coco_metrics(coco, results)["all"]["AR_100"] > 0.3
+
+
+@pytest.mark.slow
+def test_evaluation_is_measured_beside_pycocotools():
+    told = []
+    rows = measure_evaluation(40, told.append)
+    assert rows == told and len(rows) == 4
+    assert rows[1].seconds == pytest.approx(1000 * rows[0].seconds)
+    assert all(row.seconds > 0 for row in rows)
+    content = {"images": 40, "rows": [asdict(row) for row in rows]}
+    table = markdown(CONTENT | {"evaluation": content})
+    assert "evaluation of 40 images, 4,000 boxes" in table
+    assert all(f"| {row.step} | {row.seconds:.1f} | {row.processor_seconds:.1f} |" in table for row in rows)

@@ -127,6 +127,28 @@ def test_froc_options(evaluate, truth, predictions, tmp_path):
     assert (tmp_path / "out" / "metrics.json").read_bytes() == first
 
 
+def test_thresholds_numbers_of_boxes_and_subgroups(evaluate, truth, predictions, tmp_path, capsys):
+    options = ["--iou-thresholds", "[0.1, 0.5]", "--max-dets", "[5]", "--size-bins-mm", "[3, 8]"]
+    assert evaluate(truth, predictions, *options) == 0
+    assert f"subgroups: {tmp_path / 'out' / 'subgroups.csv'}" in capsys.readouterr().out
+    found = metrics(tmp_path)
+    told = rows(tmp_path / "out" / "coco_thresholds.csv")
+    assert [(row["class"], row["max_dets"], row["iou"]) for row in told[:3]] == [
+        ("all", "5", iou) for iou in ("mean", "0.1", "0.5")
+    ]
+    assert [row["ap"] for row in found["coco_thresholds"]] == [
+        None if row["AP"] == "n/a" else pytest.approx(float(row["AP"])) for row in told
+    ]
+    assert {row["group"] for row in found["subgroups"]} >= {"size in px", "finding", "view", "manufacturer"}
+    assert len(rows(tmp_path / "out" / "subgroups.csv")) == len(found["subgroups"])
+    first = (tmp_path / "out" / "metrics.json").read_bytes()
+    assert main(["evaluate", "--config", str(tmp_path / "out" / "config.yaml")]) == 0
+    assert (tmp_path / "out" / "metrics.json").read_bytes() == first
+    assert evaluate(truth, predictions) == 0  # not asked for: the table of the run before is gone
+    assert metrics(tmp_path)["coco_thresholds"] == []
+    assert not (tmp_path / "out" / "coco_thresholds.csv").exists()
+
+
 def _without(key):
     return lambda truth, results: truth.pop(key)
 
@@ -172,6 +194,9 @@ def test_an_object_is_no_results_list(evaluate, truth, predictions, capsys):
         (["--hit-rules", "[center, iou]"], "hit_rules: is no hit rule (found 'iou'); choose from center"),
         (["--hit-rules", "[center-distance:5mm]"], "images[id=1].spacing_mm: is needed by the hit rule"),
         (["--froc-denominator", "exam"], "froc_denominator"),
+        (["--iou-thresholds", "[0.05]"], "iou_thresholds: must be from 0.1 to 1 (found 0.05)"),
+        (["--max-dets", "[0]"], "max_dets: must be 1 or more"),
+        (["--size-bins-mm", "[10, 5]"], "size_bins_mm: must rise and be above 0 (found [10.0, 5.0])"),
         (["--no-such-option", "1"], "no-such-option"),
     ],
 )
