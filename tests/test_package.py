@@ -65,7 +65,7 @@ def test_every_source_file_is_in_the_wheel(wheel: Path):
     inside = set(zipfile.ZipFile(wheel).namelist())
     for room in ("configs", "datasets", "detection", "evaluation", "tools"):
         for path in (ROOT / room).rglob("*"):
-            if path.suffix in {".py", ".yaml", ".html"} or path.name == "py.typed":
+            if path.suffix in {".py", ".yaml", ".html", ".json"} or path.name == "py.typed":
                 assert f"mammodet/{path.relative_to(ROOT).as_posix()}" in inside
 
 
