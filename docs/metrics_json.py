@@ -62,10 +62,10 @@ def _kind(one: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
         title = part["title"]
         shown = title if title[:2].isupper() else title[0].lower() + title[1:]
         return f"[{shown}](#{title.lower().replace(' ', '-')})"
-    if "const" in one:
-        return f"`{one['const']}`"
-    if "enum" in one:
-        return ", ".join(f"`{choice}`" for choice in one["enum"])
+    if "anyOf" in one:
+        return " or ".join(_kind(choice, parts) for choice in one["anyOf"])
+    if fixed := one.get("enum", [one["const"]] if "const" in one else []):
+        return ", ".join(f"`{choice}`" for choice in fixed)
     if one["type"] == "array":
         return f"list of {_kind(one['items'], parts)}"
     if one["type"] == "object":

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools.cocoeval import Params
 
 from mammodet.datasets.coco import Coco
 from mammodet.evaluation.error_matching import (
@@ -24,10 +23,9 @@ from mammodet.evaluation.error_matching import (
     WRONG_CLASS,
     BoxKinds,
 )
-from mammodet.evaluation.weighted_ap import MatchedClass
+from mammodet.evaluation.weighted_ap import MatchedClass, Matches, averages
 
 ALL_FALSE_POSITIVES, ALL_FALSE_NEGATIVES = "all false positives", "all false negatives"
-_RECALL_POINTS = np.asarray(Params("bbox").recThrs)
 _ONCE = np.ones((1, 1), dtype=np.int32)
 
 
@@ -93,18 +91,18 @@ def _best_of_lesions(
 
 
 def _ap(boxes: BoxKinds, hits: NDArray[np.bool_], chosen: NDArray[np.intp], lesions: int) -> float:
-    """Return the AP of the chosen boxes, in COCO's order, over so many lesions."""
+    """Return the AP of the chosen boxes, each image's best first, over so many lesions."""
+    chosen = chosen[np.argsort(-boxes.score[chosen], kind="stable")]  # as in COCOeval.accumulate
     neutral = boxes.kind[chosen] == NEUTRAL
     if not lesions:
         return float(not (~hits[chosen] & ~neutral).any())
-    entry = {
-        "dtScores": boxes.score[chosen],
-        "dtMatches": hits[chosen],
-        "dtIgnore": neutral,
-        "gtIgnore": np.zeros(lesions),
-    }
-    matched = MatchedClass.from_images([entry], 1, 1, len(chosen))
-    return float(matched.precision(_ONCE, _RECALL_POINTS)[0, 0])
+    judged = np.flatnonzero(hits[chosen] | neutral)
+    one_image = np.zeros(len(chosen), dtype=np.intp)
+    matches = Matches(judged, one_image[judged], hits[chosen][judged])
+    matched = MatchedClass.from_matches(
+        one_image, np.array([lesions]), np.ones(len(chosen), dtype=bool), None, [matches]
+    )
+    return float(averages([matched], _ONCE)[0].precision[0, 0])
 
 
 def _by_category(categories: NDArray[np.int64]) -> dict[int, int]:
