@@ -56,6 +56,11 @@ def statements(protocol: Protocol) -> dict[str, str]:
             "score threshold, no suppression), at most 100 boxes per image and class; sizes by lesion area "
             "in pixels: small below 32 x 32, large above 96 x 96. A number without any such true box is n/a."
         ),
+        "subgroups": (
+            "COCO AP50, AP and AR. By size and finding: lesions of other groups are ignored, and a "
+            "box that finds nothing is wrong in every group (by size in px: when the box is of this size, as "
+            "COCO has it). By view, density and manufacturer: only the images of the group."
+        ),
         "boxes": (
             f"For images, breasts and lesions, boxes with a score of at least {protocol.score_threshold:g} "
             "count; a benign box whose IoU with a malignant box of the same image is above "

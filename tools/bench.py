@@ -155,8 +155,8 @@ def _measure(arguments: Arguments, folder: Path, device: torch.device) -> dict[s
             content["memory"] = [asdict(one) for one in held]
         elif part == "evaluation":
             images = IMAGES // arguments.shrink
-            rows = measure_evaluation(images, tell_evaluation)
-            content["evaluation"] = {"images": images, "rows": [asdict(row) for row in rows]}
+            measured = measure_evaluation(images, tell_evaluation)
+            content["evaluation"] = {"images": images, "rows": [asdict(row) for row in measured]}
         else:
             model = write_random_model(folder, cropped)
             rates = measure_pipeline(config, model, 500, folder, str(device))
