@@ -1,9 +1,9 @@
 """The invertible record of everything that is done to the pixels of a mammogram on their way to a model.
 
-A ``Geometry`` starts as the identity on a source frame and grows by ``crop``, ``flip``, ``scale``, ``pad`` and
-``turn``; a tile is a crop. Boxes go through it both ways, pixels go through it forwards. Coordinates are
-continuous, with the origin at the outer corner of the top-left pixel, so a flip is ``width - x`` and a scale
-a mere product.
+A ``Geometry`` starts as the identity on a source frame and grows by ``crop``, ``flip``, ``scale``,
+``pad`` and ``turn``; a tile is a crop. Boxes go through it both ways, pixels go through it forwards.
+Coordinates are continuous, with the origin at the outer corner of the top-left pixel, so a flip is
+``width - x`` and a scale a mere product.
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ class Geometry:
     def pixels_to_model(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """Move pixels [H, W] or [H, W, C] of the source frame to the model frame.
 
-        Crops, flips and turns are views, so the result may share memory with ``pixels``. Resizing averages areas
-        when it shrinks and interpolates linearly when it enlarges; bool masks are resized by majority.
+        Crops, flips and turns are views, so the result may share memory with ``pixels``. Resizing averages
+        areas when it shrinks and interpolates linearly when it enlarges; bool masks are resized by majority.
         Raises InputError when ``pixels`` is not of the source size.
         """
         if pixels.shape[:2] != (self.source_height, self.source_width):
