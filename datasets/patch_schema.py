@@ -141,6 +141,16 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
+    """Yield a cursor that sees one state of the store; the file is locked once, not for every statement."""
+    connection.execute("BEGIN")
+    try:
+        yield connection.cursor()
+    finally:
+        connection.execute("COMMIT")
+
+
+@contextmanager
 def told(path: Path) -> Iterator[None]:
     """Turn errors of SQLite into InputErrors that name the file."""
     try:

@@ -27,7 +27,7 @@ from mammodet.datasets.errors import InputError
 from mammodet.datasets.geometry import Geometry
 from mammodet.datasets.patch_draws import BalancedDraws, Pool
 from mammodet.datasets.patch_records import Patch, decode, mapped_folder, pixel_type
-from mammodet.datasets.patch_schema import connect_reader, read_info, told
+from mammodet.datasets.patch_schema import connect_reader, read_info, snapshot, told
 
 _MAPPED = 64  # images that a process keeps mapped
 _INHERITED: list[sqlite3.Connection] = []  # of a parent process; closing them here would harm its file
@@ -193,8 +193,7 @@ class PatchStore:
         side = int(self.info["size"])
         stored = np.empty((len(keys), side, side), pixel_type(self._depth))
         ids = np.empty(len(keys), np.int64)
-        with told(self.path):
-            cursor = self._connection().cursor()
+        with told(self.path), snapshot(self._connection()) as cursor:
             for index, key in enumerate(keys):
                 row = cursor.execute(query, key).fetchone()
                 if row is None:
