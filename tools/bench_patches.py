@@ -10,7 +10,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,13 +32,19 @@ _BATCHES = 300
 _COLD = 30
 _GROUPS = (("normal",), ("benign", "malignant"))
 
+Times = tuple[float, float]  # milliseconds by the clock, and of the processor
+
 
 @dataclass(frozen=True)
 class PatchRow:
-    """One line of the table: milliseconds of a step, and how many times those of the first line it takes."""
+    """One line of the table: milliseconds of a step by the clock and of the processor.
+
+    ``ratio`` is how many times as long as the first line it takes, by the clock.
+    """
 
     step: str
     milliseconds: float
+    processor_ms: float
     ratio: float | None = None
 
 
@@ -55,15 +61,15 @@ def measure_patches(patches: int, side: int, folder: Path) -> dict[str, Any]:
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:  # a fresh process: its peak is that of drawing
         drawn = pool.apply(_draw, (path,))
-    first = drawn["warm"]
-    name = f"{patches:,}"
+    steps = {
+        "warm": f"patch store, batch of {BATCH} of {patches:,}",
+        "cold": "the same, hardly anything of the store in memory",
+        "first": "the very first batch, process and memory cold",
+        "random": f"for comparison: ORDER BY RANDOM() LIMIT {BATCH}",
+    }
     rows = [
-        PatchRow(f"patch store, batch of {BATCH} of {name}", first),
-        PatchRow("the same, nothing of the store in memory", drawn["cold"], drawn["cold"] / first),
-        PatchRow("the very first batch, process and memory cold", drawn["first"], drawn["first"] / first),
-        PatchRow(
-            f"for comparison: ORDER BY RANDOM() LIMIT {BATCH}", drawn["random"], drawn["random"] / first
-        ),
+        PatchRow(step, *drawn[name], None if name == "warm" else drawn[name][0] / drawn["warm"][0])
+        for name, step in steps.items()
     ]
     return {
         "patches": patches,
@@ -85,12 +91,12 @@ def patches_markdown(content: Mapping[str, Any]) -> str:
         f"{content['patches']:,} patches of {side} x {side} px and 16 bits: {content['store_mb']:,.0f} MB, "
         f"written at {content['written_per_second']:,.0f} per second",
         "",
-        "| step | milliseconds | times the first |",
-        "|---|---|---|",
+        "| step | milliseconds | of the processor | times the first |",
+        "|---|---|---|---|",
     ]
     for row in content["rows"]:
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.1f}"
-        lines.append(f"| {row['step']} | {row['milliseconds']:.1f} | {ratio} |")
+        lines.append(f"| {row['step']} | {row['milliseconds']:.1f} | {row['processor_ms']:.1f} | {ratio} |")
     if content["first_mb"] is not None:
         told = (
             f"{content['first_mb']:.0f} MB after one batch, {content['last_mb']:.0f} MB after {_BATCHES} more"
@@ -124,48 +130,49 @@ def _write(path: Path, patches: int, side: int) -> None:
             )
 
 
-def _draw(path: Path) -> dict[str, float | None]:
+def _draw(path: Path) -> dict[str, Any]:
     """Measure the batches of a store, first with nothing of it in memory."""
     _forget(path)
     with closing(PatchStore(path)) as store:
         groups = [group for group in _GROUPS if any(store.counts().get(("train", one)) for one in group)]
         draws = store.draws("train", groups, seed=1)
-        first = _milliseconds(store, draws, 0)
+        first = _batch(store, draws, 0)
         first_mb = _resident_mb()
-        cold = []
-        for step in range(1, _COLD + 1):
-            _forget(path)
-            cold.append(_milliseconds(store, draws, step))
+        cold = [_batch(store, draws, step) for step in range(1, _COLD + 1)]
         # The whole store is read once, so that what follows comes from memory, where it has room.
         with suppress(OSError), path.open("rb") as stream:
             while stream.read(1 << 24):
                 pass
-        warm = [_milliseconds(store, draws, step) for step in range(1000, 1000 + _BATCHES)]
+        warm = [_batch(store, draws, step) for step in range(1000, 1000 + _BATCHES)]
         last_mb = _resident_mb()
     return {
         "first": first,
-        "cold": statistics.median(cold),
-        "warm": statistics.median(warm),
+        "cold": _median(cold),
+        "warm": _median(warm),
         "random": _naive(path),
         "first_mb": first_mb,
         "last_mb": last_mb,
     }
 
 
-def _milliseconds(store: PatchStore, draws: BalancedDraws, step: int) -> float:
-    start = time.perf_counter()
-    store.batch(draws, BATCH, epoch=0, step=step)
-    return (time.perf_counter() - start) * 1e3
+def _timed(work: Callable[[], object]) -> Times:
+    start, used = time.perf_counter(), time.process_time()
+    work()
+    return (time.perf_counter() - start) * 1e3, (time.process_time() - used) * 1e3
 
 
-def _naive(path: Path) -> float:
+def _batch(store: PatchStore, draws: BalancedDraws, step: int) -> Times:
+    return _timed(lambda: store.batch(draws, BATCH, epoch=0, step=step))
+
+
+def _median(times: Sequence[Times]) -> Times:
+    return statistics.median(one[0] for one in times), statistics.median(one[1] for one in times)
+
+
+def _naive(path: Path) -> Times:
+    query = "SELECT content FROM pixels WHERE id IN (SELECT pixels FROM patches ORDER BY RANDOM() LIMIT ?)"
     with closing(connect_reader(path)) as connection:
-        start = time.perf_counter()
-        query = (
-            "SELECT content FROM pixels WHERE id IN (SELECT pixels FROM patches ORDER BY RANDOM() LIMIT ?)"
-        )
-        connection.execute(query, (BATCH,)).fetchall()
-        return (time.perf_counter() - start) * 1e3
+        return _timed(lambda: connection.execute(query, (BATCH,)).fetchall())
 
 
 def _forget(path: Path) -> None:
