@@ -90,7 +90,7 @@ def permuted(indices: NDArray[np.int64], size: int, key: Sequence[int]) -> NDArr
     The numbers of ``key``, from 0, choose the permutation.
     """
     half = np.uint64(max(1, -(-(size - 1).bit_length() // 2)))  # bits of each half
-    keys = np.random.SeedSequence(key).generate_state(_ROUNDS, np.uint64)
+    keys = np.random.SeedSequence(key).generate_state(_ROUNDS, np.uint64).astype(np.uint64)
     found = _feistel(indices.astype(np.uint64), half, keys)
     while (outside := found >= size).any():
         found[outside] = _feistel(found[outside], half, keys)

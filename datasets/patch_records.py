@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mammodet.datasets.coco import ImageRecord
+from mammodet.datasets.coco_records import ImageRecord
 from mammodet.datasets.geometry import Geometry
-from mammodet.datasets.splits import patient_of
+from mammodet.datasets.patient_groups import patient_of
 
-DEPTHS = (8, 16)  # bits of a stored pixel
-STORAGES = ("stored", "referenced")
+Stored = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def encode(pixels: NDArray[np.float32], depth: int) -> bytes:
     return quantise(pixels, depth).tobytes()
 
 
-def quantise(pixels: NDArray[np.float32], depth: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def quantise(pixels: NDArray[np.float32], depth: int) -> Stored:
     """Return pixels of 0 to 1 as whole numbers of 0 to 255 or 65535, little-endian."""
     return np.rint(pixels * np.float32(2**depth - 1)).astype(pixel_type(depth))
 
@@ -127,9 +127,11 @@ def pixel_type(depth: int) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
     return np.dtype("u1") if depth == 8 else np.dtype("<u2")
 
 
-def decode(content: bytes, height: int, width: int, depth: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def decode(content: bytes, height: int, width: int, depth: int) -> Stored:
     """Return the pixels [height, width] of ``encode``, not yet divided by their full scale."""
-    return np.frombuffer(content, pixel_type(depth)).reshape(height, width)
+    pixels: Any = np.frombuffer(content, pixel_type(depth))
+    window: Stored = pixels.reshape(height, width)
+    return window
 
 
 def mapped_folder(store: Path) -> Path:

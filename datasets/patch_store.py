@@ -37,6 +37,7 @@ _PATCH = (
     "p.annotation, p.ambiguous, p.remark FROM patches p JOIN images i ON i.id = p.image "
     "JOIN patients n ON n.id = i.patient JOIN strata s ON s.id = p.stratum "
 )
+_PATCH_FIELDS = ("id", "image", "file", "patient", "split", "label", "x", "y", "width", "height", "turn")
 _STORED = "SELECT p.id, p.height, p.width, p.turn, c.content FROM patches p JOIN pixels c ON c.id = p.pixels "
 _REFERENCED = (
     "SELECT p.id, p.height, p.width, p.turn, i.mapped, p.x, p.y "
@@ -177,7 +178,13 @@ class PatchStore:
             for row in self._connection().execute(_PATCH + where, values):
                 x, y, width, height, turn = row[6:11]
                 geometry = Geometry.from_dict(json.loads(row[11])).crop(x, y, width, height).turn(turn)
-                yield Patch(*row[:11], geometry, row[12], bool(row[13]), row[14])
+                yield Patch(
+                    **dict(zip(_PATCH_FIELDS, row[:11], strict=True)),
+                    geometry=geometry,
+                    annotation=row[12],
+                    ambiguous=bool(row[13]),
+                    remark=row[14],
+                )
 
     def _strata(self) -> list[tuple[int, str, str, int]]:
         with told(self.path):

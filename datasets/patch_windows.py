@@ -60,10 +60,11 @@ def draw_places(allowed: Places, count: int, random: np.random.Generator) -> lis
     """Return x, y of ``count`` different allowed places, drawn uniformly; all if there are fewer."""
     ends = np.cumsum(allowed.sum(axis=1, dtype=np.int64))
     total = int(ends[-1])
-    ranks = random.choice(total, min(count, total), replace=False, shuffle=True) if total else []
+    if not total:
+        return []
     places = []
-    for rank in ranks:
+    for rank in random.choice(total, min(count, total), replace=False).tolist():
         row = int(np.searchsorted(ends, rank, side="right"))
         before = int(ends[row - 1]) if row else 0
-        places.append((int(np.flatnonzero(allowed[row])[int(rank) - before]), row))
+        places.append((int(np.flatnonzero(allowed[row])[rank - before]), row))
     return places

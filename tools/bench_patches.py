@@ -68,7 +68,12 @@ def measure_patches(patches: int, side: int, folder: Path) -> dict[str, Any]:
         "random": f"for comparison: ORDER BY RANDOM() LIMIT {BATCH}",
     }
     rows = [
-        PatchRow(step, *drawn[name], None if name == "warm" else drawn[name][0] / drawn["warm"][0])
+        PatchRow(
+            step,
+            milliseconds=drawn[name][0],
+            processor_ms=drawn[name][1],
+            ratio=None if name == "warm" else drawn[name][0] / drawn["warm"][0],
+        )
         for name, step in steps.items()
     ]
     return {
