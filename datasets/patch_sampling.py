@@ -175,7 +175,7 @@ def _label(rule: SamplingRule, annotation: AnnotationRecord) -> str | None:
         return MACRO
     if counts(annotation) and (rule.findings is None or finding in rule.findings):
         return CATEGORY_NAMES.get(annotation["category_id"])
-    return MASS if rule.masses and finding == "mass" else None
+    return MASS if rule.masses and finding == "mass" and "mass" not in (rule.findings or ("mass",)) else None
 
 
 def _reason(
@@ -231,4 +231,4 @@ def _suitable(rule: SamplingRule, pixels: NDArray[np.float32]) -> Places:
 
 
 def _random(rule: SamplingRule, image: ImageRecord, purpose: int) -> np.random.Generator:
-    return np.random.default_rng([rule.seed, image["id"], purpose])
+    return np.random.default_rng([rule.seed, image["id"] % 2**64, purpose])  # ids may be negative
