@@ -90,12 +90,17 @@ def page_bytes(settings: Mapping[str, Any]) -> int:
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
-    """Open a store for reading; raises InputError when it is not there or is no patch store."""
+    """Open a store for reading by one thread at a time.
+
+    Raises InputError when the file is not there or is no patch store.
+    """
     if not path.is_file():
         raise InputError("no such file", file=path, remedy="make it with mammodet patches")
     with told(path):
         name = f"{path.absolute().as_uri()}?{_reading(path)}"
-        connection = sqlite3.connect(name, uri=True, timeout=_WAIT_S, isolation_level=None)
+        connection = sqlite3.connect(
+            name, uri=True, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+        )
         connection.execute("PRAGMA query_only = ON")
         read_info(connection, path)
     return connection

@@ -16,6 +16,7 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from mammodet.datasets.patch_draws import BalancedDraws, Pool
 from mammodet.datasets.patch_records import Patch, decode, mapped_folder, pixel_type
 from mammodet.datasets.patch_schema import connect_reader, read_info, snapshot, told
 
+# A batch is read over so many connections at once, because a disk answers several questions at a time.
+_LANES, _LANES_FROM = 4, 64  # and from so many patches on
 _MAPPED = 64  # images that a process keeps mapped
 _INHERITED: list[sqlite3.Connection] = []  # of a parent process; closing them here would harm its file
 
@@ -83,9 +86,10 @@ class PatchStore:
         self._local = threading.local()
 
     def close(self) -> None:
-        """Close this process's connection; the next reading opens another one."""
+        """Close the connections of this process and thread; the next reading opens others."""
         if getattr(self._local, "process", None) == os.getpid():
-            self._local.connection.close()
+            for connection in self._local.connections:
+                connection.close()
         self._local = threading.local()
 
     def counts(self) -> dict[tuple[str, str], int]:
@@ -200,19 +204,29 @@ class PatchStore:
         side = int(self.info["size"])
         stored = np.empty((len(keys), side, side), pixel_type(self._depth))
         ids = np.empty(len(keys), np.int64)
-        with told(self.path), snapshot(self._connection()) as cursor:
-            for index, key in enumerate(keys):
-                row = cursor.execute(query, key).fetchone()
-                if row is None:
-                    remedy = "it was changed since the draws were made; make them again"
-                    raise InputError("no such patch", file=self.path, value=key, remedy=remedy)
-                ids[index], height, width, turn = row[:4]
-                window = (
-                    self._mapped(row[4])[row[6] : row[6] + height, row[5] : row[5] + width]
-                    if referenced
-                    else decode(row[4], height, width, self._depth)
-                )
-                stored[index] = np.rot90(window, turn) if turn else window
+        lanes = 1 if referenced or len(keys) < _LANES_FROM else _LANES
+        connections = self._connections(lanes)
+
+        def read(lane: int) -> None:
+            with told(self.path), snapshot(connections[lane]) as cursor:
+                for index in range(lane, len(keys), lanes):
+                    row = cursor.execute(query, keys[index]).fetchone()
+                    if row is None:
+                        remedy = "it was changed since the draws were made; make them again"
+                        raise InputError("no such patch", file=self.path, value=keys[index], remedy=remedy)
+                    ids[index], height, width, turn = row[:4]
+                    window = (
+                        self._mapped(row[4])[row[6] : row[6] + height, row[5] : row[5] + width]
+                        if referenced
+                        else decode(row[4], height, width, self._depth)
+                    )
+                    stored[index] = np.rot90(window, turn) if turn else window
+
+        if lanes == 1:
+            read(0)
+        else:  # threads of this batch alone, since a process that has threads is no good one to fork
+            with ThreadPoolExecutor(lanes) as pool:
+                list(pool.map(read, range(lanes)))
         return ids, np.divide(stored, np.float32(2**self._depth - 1), dtype=np.float32)
 
     def _mapped(self, name: str) -> NDArray[np.uint16]:
@@ -231,11 +245,16 @@ class PatchStore:
         return maps[name]
 
     def _connection(self) -> sqlite3.Connection:
-        """Return the connection of this process and thread."""
+        """Return the first connection of this process and thread."""
+        return self._connections(1)[0]
+
+    def _connections(self, count: int) -> list[sqlite3.Connection]:
+        """Return at least ``count`` connections of this process and thread, which no other thread takes."""
         held = self._local.__dict__
         if held.get("process") != os.getpid():
-            if "connection" in held:
-                _INHERITED.append(held["connection"])
-            held["connection"], held["process"] = connect_reader(self.path), os.getpid()
-        connection: sqlite3.Connection = held["connection"]
-        return connection
+            _INHERITED.extend(held.get("connections", ()))
+            held["connections"], held["process"] = [], os.getpid()
+        connections: list[sqlite3.Connection] = held["connections"]
+        while len(connections) < count:
+            connections.append(connect_reader(self.path))
+        return connections

@@ -176,6 +176,20 @@ def test_a_forked_process_opens_the_file_for_itself(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(store)).counts() == store.counts()
 
 
+def test_a_large_batch_is_read_as_a_small_one(tmp_path: Path) -> None:
+    """Large ones are read by several threads."""
+    store = fill(tmp_path / "a.sqlite", 40, ("train",))
+    draws = store.draws("train", GROUPS, seed=3)
+    whole = store.batch(draws, 240, 0, 0)
+    parts = [store.batch(draws, 12, 0, step) for step in range(20)]
+    np.testing.assert_array_equal(whole.ids, np.concatenate([part.ids for part in parts]))
+    np.testing.assert_array_equal(whole.pixels, np.concatenate([part.pixels for part in parts]))
+    with pytest.raises(InputError, match="no such patch"):
+        store.pixels([*whole.ids.tolist(), 10**9])
+    store.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.sqlite"]
+
+
 def test_readers_go_on_while_a_process_writes(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     store = fill(path, 3)
