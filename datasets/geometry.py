@@ -1,9 +1,9 @@
 """The invertible record of everything that is done to the pixels of a mammogram on their way to a model.
 
-A ``Geometry`` starts as the identity on a source frame and grows by ``crop``, ``flip``, ``scale`` and
-``pad``; a tile is a crop. Boxes go through it both ways, pixels go through it forwards. Coordinates are
-continuous, with the origin at the outer corner of the top-left pixel, so a flip is ``width - x`` and a scale
-a mere product.
+A ``Geometry`` starts as the identity on a source frame and grows by ``crop``, ``flip``, ``scale``,
+``pad`` and ``turn``; a tile is a crop. Boxes go through it both ways, pixels go through it forwards.
+Coordinates are continuous, with the origin at the outer corner of the top-left pixel, so a flip is
+``width - x`` and a scale a mere product.
 """
 
 from __future__ import annotations
@@ -54,8 +54,15 @@ class Pad:
     bottom: int
 
 
-Step = Crop | Flip | Scale | Pad
-_STEPS: Mapping[str, type[Any]] = {"crop": Crop, "flip": Flip, "scale": Scale, "pad": Pad}
+@dataclass(frozen=True)
+class Turn:
+    """Turn by ``quarters`` (1 to 3) times 90 degrees to the left, as ``numpy.rot90`` does."""
+
+    quarters: int
+
+
+Step = Crop | Flip | Scale | Pad | Turn
+_STEPS: Mapping[str, type[Any]] = {"crop": Crop, "flip": Flip, "scale": Scale, "pad": Pad, "turn": Turn}
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,15 @@ class Geometry:
             raise InputError("must not be negative", field="pad", value=(left, top, right, bottom))
         return self._with(Pad(int(left), int(top), int(right), int(bottom)))
 
+    def turn(self, quarters: int) -> Geometry:
+        """Turn by ``quarters`` times 90 degrees to the left; 0 changes nothing.
+
+        Raises InputError for another number than 0 to 3.
+        """
+        if quarters not in {0, 1, 2, 3}:
+            raise InputError("must be 0 to 3 quarters", field="turn", value=quarters)
+        return self._with(Turn(int(quarters))) if quarters else self
+
     def boxes_to_model(self, boxes: ArrayLike) -> NDArray[np.float64]:
         """Move boxes ``[x1, y1, x2, y2]`` [N, 4] from the source frame to the model frame, unclipped."""
         moved = _as_boxes(boxes)
@@ -130,8 +146,8 @@ class Geometry:
     def pixels_to_model(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """Move pixels [H, W] or [H, W, C] of the source frame to the model frame.
 
-        Crops and flips are views, so the result may share memory with ``pixels``. Resizing averages areas
-        when it shrinks and interpolates linearly when it enlarges; bool masks are resized by majority.
+        Crops, flips and turns are views, so the result may share memory with ``pixels``. Resizing averages
+        areas when it shrinks and interpolates linearly when it enlarges; bool masks are resized by majority.
         Raises InputError when ``pixels`` is not of the source size.
         """
         if pixels.shape[:2] != (self.source_height, self.source_width):
@@ -175,6 +191,8 @@ class Geometry:
                 width, height = step.width, step.height
             elif isinstance(step, Pad):
                 width, height = width + step.left + step.right, height + step.top + step.bottom
+            elif isinstance(step, Turn) and step.quarters % 2:
+                width, height = height, width
             sizes.append((width, height))
         return sizes
 
@@ -190,6 +208,8 @@ def _forward(step: Step, size: Size, boxes: NDArray[np.float64]) -> NDArray[np.f
         return boxes + np.array([step.left, step.top, step.left, step.top])
     if isinstance(step, Scale):
         return boxes * _ratio(step, size)
+    if isinstance(step, Turn):
+        return _turned(step.quarters, size, boxes)
     return _mirror(size[0], boxes)
 
 
@@ -200,6 +220,9 @@ def _backward(step: Step, size: Size, boxes: NDArray[np.float64]) -> NDArray[np.
         return boxes - np.array([step.left, step.top, step.left, step.top])
     if isinstance(step, Scale):
         return boxes / _ratio(step, size)
+    if isinstance(step, Turn):
+        after = size if step.quarters == 2 else (size[1], size[0])
+        return _turned(4 - step.quarters, after, boxes)
     return _mirror(size[0], boxes)
 
 
@@ -212,6 +235,15 @@ def _mirror(width: int, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
 
 
+def _turned(quarters: int, size: Size, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    width, height = size
+    for _ in range(quarters):  # to the left: the right edge becomes the upper one
+        x1, y1, x2, y2 = boxes.T
+        boxes = np.stack([y1, width - x2, y2, width - x1], axis=1)
+        width, height = height, width
+    return boxes
+
+
 def _apply(step: Step, pixels: NDArray[Any]) -> NDArray[Any]:
     if isinstance(step, Crop):
         return pixels[step.y : step.y + step.height, step.x : step.x + step.width]
@@ -220,6 +252,8 @@ def _apply(step: Step, pixels: NDArray[Any]) -> NDArray[Any]:
         return np.pad(pixels, around)
     if isinstance(step, Scale):
         return _resize(pixels, step.width, step.height)
+    if isinstance(step, Turn):
+        return np.rot90(pixels, step.quarters)
     return pixels[:, ::-1]
 
 

@@ -13,9 +13,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from mammodet.datasets.coco import CATEGORY_NAMES, LABELS, Coco, ImageRecord, counts
 from mammodet.datasets.errors import InputError
+from mammodet.datasets.patient_groups import Patient, patient_of
 
 Split = dict[str, set[int]]  # image ids by the name of the part
-Patient = tuple[str, str]  # what the id is of (patient, study or image), the id
 Stratum = tuple[str, ...]  # worst label, kinds of finding, density
 
 
@@ -164,15 +164,6 @@ def left_out(coco: Coco) -> set[int]:
         for image in coco.images
         if image.get("split") is None and (image.get("provenance") or {}).get("official_split") is not None
     }
-
-
-def patient_of(image: ImageRecord) -> Patient:
-    """Return what images of one patient share: ``patient_id``, for want of one ``study_id``, or nothing."""
-    for kind in ("patient", "study"):
-        name = image.get(f"{kind}_id")
-        if name is not None:
-            return kind, str(name)
-    return "image", f"{image['id']:020d}"
 
 
 def group_by_patient(coco: Coco) -> dict[Patient, list[ImageRecord]]:

@@ -3,6 +3,7 @@
     mammodet bench --out bench          # everything; minutes
     mammodet bench --quick              # half the sides, one run; about two minutes
     mammodet bench --prepare 200
+    mammodet bench --patches 100000     # the patch store: balanced batches of 256
     mammodet bench --parts [memory]     # does training need what is planned? half an hour, 12 GB
     mammodet bench --parts [evaluation] # 5,000 images, 500,000 boxes, 1,000 resamples; minutes
 
@@ -47,6 +48,7 @@ from mammodet.tools.bench_inference import (
 )
 from mammodet.tools.bench_machine import Row, describe, matrix_rates
 from mammodet.tools.bench_memory import measure_memory, memory_setups, tell_memory
+from mammodet.tools.bench_patches import measure_patches, patches_markdown
 from mammodet.tools.bench_pipeline import measure_pipeline
 from mammodet.tools.bench_prepare import measure_prepare
 from mammodet.tools.bench_report import markdown, prepare_markdown
@@ -74,6 +76,8 @@ class Arguments:
         device: cpu, cuda, or auto.
         inductor: put torch's compiler beside our own preparation too; needs a C++ compiler.
         prepare: measure mammodet prepare instead, on this many phantoms in JPEG 2000.
+        patches: measure the patch store instead, with this many patches of noise.
+        patch_size: side of those patches in pixels.
         out: folder for bench.json, the tables and the figure; null writes nothing.
     """
 
@@ -84,6 +88,8 @@ class Arguments:
     device: str = "auto"
     inductor: bool = False
     prepare: int | None = None
+    patches: int | None = None
+    patch_size: int = 112
     out: str | None = None
 
     def __post_init__(self) -> None:
@@ -93,6 +99,10 @@ class Arguments:
             raise InputError("must be 1 to 8", field="--shrink", value=self.shrink)
         if self.prepare is not None and self.prepare < 1:
             raise InputError("must be 1 or more", field="--prepare", value=self.prepare)
+        if self.patches is not None and self.patches < 1000:
+            raise InputError("must be 1000 or more", field="--patches", value=self.patches)
+        if not 8 <= self.patch_size <= 4096:
+            raise InputError("must be 8 to 4096", field="--patch-size", value=self.patch_size)
         unknown = [part for part in self.parts if part not in PARTS + OTHER_PARTS]
         if unknown or not self.parts:
             remedy = f"choose among {', '.join(PARTS + OTHER_PARTS)}"
@@ -114,6 +124,10 @@ def bench(arguments: Arguments) -> int:
     with tempfile.TemporaryDirectory() as folder:
         if arguments.prepare is not None:
             text, content = _bench_prepare(arguments, Path(folder))
+        elif arguments.patches is not None:
+            content = {"machine": describe(torch.device("cpu"))}
+            content |= measure_patches(arguments.patches, arguments.patch_size, Path(folder))
+            text = patches_markdown(content)
         else:
             content = {"machine": describe(device), "runs": arguments.runs, "shrink": arguments.shrink}
             content |= _measure(arguments, Path(folder), device)

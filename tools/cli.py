@@ -19,6 +19,7 @@ COMMANDS = {
     "doctor": ("doctor", "tell what is odd about image files, with a contact sheet"),
     "split": ("split", "split a COCO file by patient into train, val and test, or into folds"),
     "prepare": ("prepare", "write standardised, cropped pixels of a COCO file's images once, for training"),
+    "patches": ("patches", "cut patches out of a COCO file's images, into a store for classifiers"),
     "anchors": ("anchors", "fit the detector's anchors to the lesions of a COCO file"),
     "export": ("export", "write a COCO file's boxes for other trainers: YOLO, Pascal VOC or CSV"),
     "train-det": ("train_det", "train a Faster R-CNN lesion detector"),

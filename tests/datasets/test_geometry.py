@@ -17,7 +17,8 @@ from mammodet.datasets.geometry import Geometry
 def chains(draw: st.DrawFn, most: int = 6, largest: int = 4000, scales: bool = True) -> Geometry:
     geometry = Geometry(draw(st.integers(8, largest)), draw(st.integers(8, largest)))
     for _ in range(draw(st.integers(0, most))):
-        kind = draw(st.sampled_from(["crop", "flip", "pad", "scale"] if scales else ["crop", "flip", "pad"]))
+        exact = ["crop", "flip", "pad", "turn"]
+        kind = draw(st.sampled_from([*exact, "scale"] if scales else exact))
         if kind == "crop":
             x, y = draw(st.integers(0, geometry.width - 1)), draw(st.integers(0, geometry.height - 1))
             width = draw(st.integers(1, geometry.width - x))
@@ -26,6 +27,8 @@ def chains(draw: st.DrawFn, most: int = 6, largest: int = 4000, scales: bool = T
             geometry = geometry.pad(*(draw(st.integers(0, 40)) for _ in range(4)))
         elif kind == "scale":
             geometry = geometry.scale(draw(st.integers(1, largest)), draw(st.integers(1, largest)))
+        elif kind == "turn":
+            geometry = geometry.turn(draw(st.integers(0, 3)))
         else:
             geometry = geometry.flip()
     return geometry

@@ -61,6 +61,16 @@ def test_preparing_is_measured_beside_decoding_alone(tmp_path, capsys):
     assert content["source_mb"] > 0.01 and content["prepared_mb"] > 0.01
 
 
+def test_the_patch_store_is_measured_with_few_patches_too(tmp_path, capsys):
+    words = ["bench", "--patches", "1000", "--patch-size", "16", "--out", str(tmp_path)]
+    assert cli.main(words) == 0
+    table = capsys.readouterr().out
+    content = json.loads((tmp_path / "bench.json").read_text())
+    assert content["rows"][0]["step"] == "patch store, batch of 256 of 1,000"
+    assert len(content["rows"]) == 4 and all(row["step"] in table for row in content["rows"])
+    assert all(row["milliseconds"] > 0 for row in content["rows"]) and content["store_mb"] > 0.5
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux forgets a peak")
 def test_the_memory_plan_holds_for_a_real_process():
@@ -75,7 +85,7 @@ def test_the_memory_plan_holds_for_a_real_process():
 
 
 def test_bad_options_are_one_line(capsys):
-    for words in ("--prepare 0", "--runs 0", "--shrink 9", "--parts [speed]", "--device tpu"):
+    for words in ("--prepare 0", "--patches 9", "--runs 0", "--shrink 9", "--parts [speed]", "--device tpu"):
         assert cli.main(["bench", *words.split()]) == 2
         assert capsys.readouterr().err.count("\n") == 1
 
