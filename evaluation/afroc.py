@@ -15,16 +15,27 @@ prediction it is 0.5.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mammodet.evaluation.froc_matching import FrocMatches
-from mammodet.evaluation.image_weights import Floats, group_means, row_chunks, weight_rows
+from mammodet.evaluation.image_weights import (
+    Floats,
+    Weights,
+    group_means,
+    row_chunks,
+    running_sums,
+    weight_rows,
+)
 
 Case = Literal["image", "breast", "patient"]
 Cases = Literal["normal", "all"]
+
+AREAS = ("afroc", "wafroc", "afroc1", "wafroc1")
 
 
 def afroc_area(
@@ -54,31 +65,77 @@ def afroc_area(
     count_duplicates, image_weights:
         As in ``froc``.
     """
-    group = _case_of(matches, case)  # [I]
-    cases = int(group.max(initial=-1)) + 1
-    lesion_case = group[matches.lesion_image]
-    positive = np.zeros(cases, dtype=bool)
-    positive[lesion_case] = True
-    compared = np.ones(cases, dtype=bool)
-    compared[group[~matches.is_normal]] = False
-    if false_positives_of == "all":
-        compared |= positive
-    rating = _highest_false_positive(matches, group, cases, count_duplicates)[compared]
-    importance = _importance(lesion_case, cases, weighted, lesion_weights)
+    pairs = _Pairs.of(matches, false_positives_of, case, count_duplicates)
+    importance = _importance(pairs.lesion_case, pairs.cases, weighted, lesion_weights)
     weights, single = weight_rows(image_weights, matches.images)
     areas = np.empty(len(weights))
-    order = np.argsort(rating, kind="stable")
-    below, up_to = (np.searchsorted(rating[order], matches.lesion_score, side) for side in ("left", "right"))
     for rows in row_chunks(len(weights), 2 * matches.images + 4 * matches.lesions):
-        of_case = group_means(weights[rows], group)  # [r, cases]
-        of_lesion = of_case[:, lesion_case] * importance  # [r, L]
-        sums = np.zeros((len(of_case), len(rating) + 1))
-        np.cumsum(of_case[:, compared][:, order], axis=1, out=sums[:, 1:])
-        beaten = (sums[:, below] + sums[:, up_to]) / 2
-        whole = sums[:, -1] * of_lesion.sum(axis=1)
-        total = (beaten * of_lesion).sum(axis=1)
-        areas[rows] = np.divide(total, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+        areas[rows] = pairs.areas(group_means(weights[rows], pairs.group), importance[:, None])[:, 0]
     return areas[0] if single else areas
+
+
+def resampled_areas(matches: FrocMatches) -> Callable[[Weights], Floats]:
+    """Return the four ``AREAS`` by image of weights [r, I] as a function that gives [r, 4].
+
+    What does not depend on weights is done once, and areas that compare the same cases share their sums.
+    """
+    every = [_Pairs.of(matches, compared, "image", count_duplicates=False) for compared in ("normal", "all")]
+    importance = np.stack(
+        [_importance(every[0].lesion_case, every[0].cases, weighted, None) for weighted in (False, True)],
+        axis=1,
+    )
+
+    def values(weights: Weights) -> Floats:
+        found = np.empty((len(weights), len(AREAS)))
+        for rows in row_chunks(len(weights), 2 * matches.images + 4 * matches.lesions):
+            found[rows] = np.concatenate([one.areas(weights[rows], importance) for one in every], axis=1)
+        return found
+
+    return values
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Lesions against the cases that they are compared with, from the lowest rating to the highest.
+
+    A lesion beats ``below`` of them, and ties with those up to ``up_to``.
+    """
+
+    group: NDArray[np.int64]  # [I] the case of each image
+    cases: int
+    lesion_case: NDArray[np.int64]  # [L]
+    compared: NDArray[np.int64]  # [C]
+    below: NDArray[np.int64]  # [L]
+    up_to: NDArray[np.int64]  # [L]
+
+    @classmethod
+    def of(
+        cls, matches: FrocMatches, false_positives_of: Cases, case: Case, count_duplicates: bool
+    ) -> _Pairs:
+        group = _case_of(matches, case)
+        cases = int(group.max(initial=-1)) + 1
+        lesion_case = group[matches.lesion_image]
+        compared = np.ones(cases, dtype=bool)
+        compared[group[~matches.is_normal]] = False
+        if false_positives_of == "all":
+            compared[lesion_case] = True
+        rating = _highest_false_positive(matches, group, cases, count_duplicates)
+        places = np.flatnonzero(compared)
+        places = places[np.argsort(rating[places], kind="stable")]
+        below, up_to = (
+            np.searchsorted(rating[places], matches.lesion_score, "left"),
+            np.searchsorted(rating[places], matches.lesion_score, "right"),
+        )
+        return cls(group, cases, lesion_case, places, below, up_to)
+
+    def areas(self, of_case: Weights, importance: Floats) -> Floats:
+        """Return the areas [R, K] for weights of cases [R, cases] and ``importance`` [L, K] of lesions."""
+        of_lesion = of_case[:, self.lesion_case]  # [R, L]
+        sums = running_sums(of_case, self.compared)
+        beaten = (np.take(sums, self.below, axis=1) + np.take(sums, self.up_to, axis=1)) / 2
+        whole = sums[:, -1:] * (of_lesion @ importance)
+        total = (beaten * of_lesion) @ importance
+        return np.divide(total, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
 
 
 def _case_of(matches: FrocMatches, case: Case) -> NDArray[np.int64]:

@@ -76,7 +76,8 @@ def froc_figure(table: FrocTable) -> Figure | None:
     """Draw one FROC curve per hit rule, a panel per class; None when no class has a curve.
 
     The false positives are on a logarithmic axis from half the first point to twice the last; what a detector
-    finds with fewer is where the curve enters from the left.
+    finds with fewer is where the curve enters from the left. The first rule has its pointwise interval as a
+    band; bands of all rules would hide each other.
     """
     drawn = [name for name in table.classes if any(row.curve.thresholds.size for row in table.of(name))]
     if not drawn:
@@ -167,6 +168,19 @@ def _draw_froc(axes: Axes, row: FrocRow, number: int, first: float, last: float)
     curve = row.curve
     if not curve.thresholds.size:
         return
+    if row.band is not None:
+        axes.fill_between(
+            row.band.false_positives,
+            row.band.low,
+            row.band.high,
+            color=_COLOURS[number % len(_COLOURS)],
+            alpha=0.18,
+            linewidth=0,
+        )
+    label = f"{row.rule}: CPM {row.cpm:.3f}"
+    interval = row.intervals.get("cpm")
+    if interval is not None and interval.low is not None:
+        label += f" [{interval.low:.3f}, {interval.high:.3f}]"
     axes.step(
         [*np.maximum(curve.false_positives, first / 2), last],
         [*curve.sensitivity, curve.sensitivity[-1]],
@@ -174,7 +188,7 @@ def _draw_froc(axes: Axes, row: FrocRow, number: int, first: float, last: float)
         color=_COLOURS[number % len(_COLOURS)],
         linestyle=_DASHES[number % len(_DASHES)],
         linewidth=2.0,
-        label=f"{row.rule}: CPM {row.cpm:.3f}",
+        label=label,
     )
 
 

@@ -9,7 +9,7 @@ are the same for all images of a patient; a breast or patient counts with the me
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -18,7 +18,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from mammodet.datasets.errors import InputError
 from mammodet.evaluation.froc_matching import FrocMatches
-from mammodet.evaluation.image_weights import Floats, divided, group_means, row_chunks, weight_rows
+from mammodet.evaluation.image_weights import (
+    Floats,
+    Weights,
+    divided,
+    group_means,
+    row_chunks,
+    running_sums,
+    weight_rows,
+)
 
 Denominator = Literal["all", "positive", "normal", "breast", "patient"]
 Interpolation = Literal["step", "linear"]
@@ -71,8 +79,9 @@ def froc_curve(
     """
     scored = _Scored.of(matches, denominator, count_duplicates)
     weights, single = weight_rows(image_weights, matches.images)
-    fp, sensitivity = scored.points(weights)
-    return FrocCurve(scored.thresholds, fp[0] if single else fp, sensitivity[0] if single else sensitivity)
+    thresholds = scored.thresholds
+    fp, sensitivity = scored.points(weights, thresholds)
+    return FrocCurve(thresholds, fp[0] if single else fp, sensitivity[0] if single else sensitivity)
 
 
 def sensitivity_at(
@@ -128,6 +137,22 @@ def mean_sensitivity(
     ).mean(axis=-1)
 
 
+def resampled_sensitivity(
+    matches: FrocMatches, points: Sequence[float], denominator: Denominator = "all"
+) -> Callable[[Weights], Floats]:
+    """Return ``sensitivity_at`` of weights [r, I] as a function that gives [r, P + 1]: the last one is the
+    sensitivity of all predictions, whatever their false positives. What does not depend on weights is done
+    once.
+    """
+    at = np.asarray(points, dtype=np.float64)
+    scored = _Scored.of(matches, denominator, count_duplicates=False)
+
+    def values(weights: Weights) -> Floats:
+        return np.concatenate([scored.steps(weights, at), scored.most(weights)[:, None]], axis=1)
+
+    return values
+
+
 def units(matches: FrocMatches, denominator: Denominator, image_weights: ArrayLike | None = None) -> Floats:
     """Return the number of images, breasts or patients that the false positives are divided by, [] or [R]."""
     weights, single = weight_rows(image_weights, matches.images)
@@ -135,11 +160,12 @@ def units(matches: FrocMatches, denominator: Denominator, image_weights: ArrayLi
     return total[0] if single else total
 
 
-def _units(weights: Floats, matches: FrocMatches, denominator: Denominator) -> Floats:
+def _units(weights: Weights, matches: FrocMatches, denominator: Denominator) -> Floats:
     if denominator in ("breast", "patient"):
         group = matches.breast if denominator == "breast" else matches.patient
         return group_means(weights, group).sum(axis=1)
-    return weights @ _images_of(matches, denominator)
+    counted = _images_of(matches, denominator).astype(np.float64)
+    return np.asarray(weights @ counted, dtype=np.float64)
 
 
 def _images_of(matches: FrocMatches, denominator: Denominator) -> NDArray[np.bool_]:
@@ -164,7 +190,7 @@ class _Scored:
     fp_image: NDArray[np.int64]  # [F]
     lesion_score: Floats  # [H], found lesions only
     lesion_image: NDArray[np.int64]  # [H]
-    every_lesion: NDArray[np.int64]  # [I] lesions of each image
+    every_lesion: Floats  # [I] lesions of each image
     matches: FrocMatches
     denominator: Denominator
 
@@ -180,7 +206,7 @@ class _Scored:
             matches.prediction_image[places],
             matches.lesion_score[found],
             matches.lesion_image[found],
-            np.bincount(matches.lesion_image, minlength=matches.images),
+            np.bincount(matches.lesion_image, minlength=matches.images).astype(np.float64),
             matches,
             denominator,
         )
@@ -190,59 +216,62 @@ class _Scored:
         scores = np.unique(np.concatenate([self.fp_score, self.lesion_score]))
         return np.concatenate([[np.inf], scores[::-1]])
 
-    def units(self, weights: Floats) -> Floats:
+    def units(self, weights: Weights) -> Floats:
         return _units(weights, self.matches, self.denominator)
 
-    def points(self, weights: Floats) -> tuple[Floats, Floats]:
+    def points(self, weights: Weights, thresholds: Floats) -> tuple[Floats, Floats]:
         """Return false positives per unit and sensitivity at every threshold, [R, T] both."""
-        falling = -self.thresholds
-        fp = _sums(weights, self.fp_image, np.searchsorted(-self.fp_score, falling, "right"))
-        hits = _sums(weights, self.lesion_image, np.searchsorted(-self.lesion_score, falling, "right"))
+        fp, hits = (
+            running_sums(weights, image)[:, np.searchsorted(-score, -thresholds, "right")]
+            for score, image in ((self.fp_score, self.fp_image), (self.lesion_score, self.lesion_image))
+        )
         return divided(fp, self.units(weights)), divided(hits, weights @ self.every_lesion)
 
-    def between(self, weights: Floats, at: Floats) -> Floats:
+    def most(self, weights: Weights) -> Floats:
+        """Return the sensitivity without any threshold, [R]."""
+        found = np.bincount(self.lesion_image, minlength=self.matches.images).astype(np.float64)
+        return divided((weights @ found)[:, None], weights @ self.every_lesion)[:, 0]
+
+    def between(self, weights: Weights, at: Floats) -> Floats:
         """Interpolate linearly between the operating points, [R, P]."""
         values = np.empty((len(weights), len(at)))
+        thresholds = self.thresholds
         for rows in row_chunks(len(weights), len(self.fp_score) + len(self.lesion_score) + len(weights.T)):
-            fp, sensitivity = self.points(weights[rows])
+            fp, sensitivity = self.points(weights[rows], thresholds)
             for row, x, y in zip(range(*rows.indices(len(weights))), fp, sensitivity, strict=True):
                 values[row] = np.interp(at, x, y) if np.isfinite(x).all() else np.nan
         return values
 
-    def steps(self, weights: Floats, at: Floats) -> Floats:
+    def steps(self, weights: Weights, at: Floats) -> Floats:
         """Return the highest sensitivity with at most so many false positives per unit, [R, P]."""
-        # Few of the false positives are needed: those up to the last point, with room for uneven weights.
-        needed = int(2 * at.max(initial=0.0) * float(units(self.matches, self.denominator))) + 1000
-        values = np.empty((len(weights), len(at)))
-        for rows in row_chunks(
-            len(weights), min(needed, len(self.fp_score)) + len(self.lesion_score) + len(weights.T)
-        ):
-            values[rows] = self._steps(weights[rows], at, needed)
-        return values
-
-    def _steps(self, weights: Floats, at: Floats, needed: int) -> Floats:
         number = self.units(weights)  # [R]
         # A trillionth of a false positive too many comes from rounding, not from the detector.
         allowed = at * number[:, None] * (1 + _ROUNDING)  # [R, P]
+        # Few of the false positives are needed: those up to the last point, with room for uneven weights.
+        needed = int(1.25 * at.max(initial=0.0) * float(units(self.matches, self.denominator))) + 1000
         ends = np.flatnonzero(np.append(np.diff(self.fp_score) != 0, True)[: len(self.fp_score)]) + 1
-        used = ends[: np.searchsorted(ends, needed) + 1]
-        fp = _sums(weights, self.fp_image, used)  # [R, G] after each run of equal scores
-        if len(used) < len(ends) and (fp[:, -1] <= allowed.max(axis=1, initial=0.0)).any():
-            return self._steps(weights, at, 4 * needed)
         # The threshold stops above the first run that would be too many; without one all lesions count.
-        above = np.searchsorted(-self.lesion_score, -self.fp_score[used - 1], "left")
-        above = np.append(above, len(self.lesion_score))  # [G + 1] lesions found until then
-        run = np.stack([np.searchsorted(row, limit, "right") for row, limit in zip(fp, allowed, strict=True)])
-        hits = _sums(weights, self.lesion_image, np.arange(len(self.lesion_score) + 1))  # [R, H + 1]
-        found = np.take_along_axis(hits, above[run], axis=1)
+        above = np.searchsorted(-self.lesion_score, -self.fp_score[ends - 1], "left")
+        above = np.append(above, len(self.lesion_score))  # [runs + 1] lesions found until then
+        found = np.empty(allowed.shape)
+        for rows in row_chunks(
+            len(weights), min(needed, len(self.fp_score)) + len(self.lesion_score) + len(weights.T)
+        ):
+            kept = self._allowed(weights[rows], allowed[rows], needed)
+            hits = running_sums(weights[rows], self.lesion_image)
+            found[rows] = np.take_along_axis(hits, above[np.searchsorted(ends, kept, "right")], axis=1)
         values = divided(found, weights @ self.every_lesion)
         values[number == 0] = np.nan
         return values
 
-
-def _sums(weights: Floats, image: NDArray[np.int64], stops: NDArray[np.int64]) -> Floats:
-    """Return the summed weights of the first ``stops`` of the images, [R, len(stops)]."""
-    last = int(stops.max(initial=0))
-    sums = np.zeros((len(weights), last + 1))
-    np.cumsum(weights[:, image[:last]], axis=1, out=sums[:, 1:])
-    return sums[:, stops]
+    def _allowed(self, weights: Weights, allowed: Floats, needed: int) -> NDArray[np.int64]:
+        """Return how many false positives, from the highest score, weigh at most ``allowed``, [R, P]."""
+        sums = running_sums(weights, self.fp_image[:needed])
+        limits = np.asarray(allowed)
+        if sums.dtype.kind == "i":  # the same type, else searchsorted copies every row
+            limits = np.minimum(np.floor(allowed), np.iinfo(sums.dtype).max).astype(sums.dtype)
+        kept = np.stack([np.searchsorted(*row, "right") for row in zip(sums, limits, strict=True)])
+        short = np.flatnonzero((kept == sums.shape[1]).any(axis=1))
+        if needed < len(self.fp_score) and len(short):
+            kept[short] = self._allowed(weights[short], allowed[short], 4 * needed) + 1
+        return kept - 1  # the first sum is that of none

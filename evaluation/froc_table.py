@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
 import numpy as np
@@ -22,9 +22,12 @@ from mammodet.evaluation.froc import (
     sensitivity_at,
     units,
 )
-from mammodet.evaluation.froc_cases import ANY_CLASS, FrocCases, froc_cases
+from mammodet.evaluation.froc_cases import ANY_CLASS, froc_cases
+from mammodet.evaluation.froc_intervals import NUMBERS, SENSITIVITIES, FrocBand, FrocValues, froc_values
 from mammodet.evaluation.froc_matching import FrocMatches, match_cases
-from mammodet.evaluation.hit_rules import DEFAULT_RULES, HitRule, parse_rules
+from mammodet.evaluation.hit_rules import DEFAULT_RULES, parse_rules
+from mammodet.evaluation.proportions import wilson_interval
+from mammodet.evaluation.resampling import Interval, PatientResamples
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,10 @@ class FrocRow:
     """One hit rule and class. A number that does not exist is None, and ``notes`` say why.
 
     ``sensitivity`` is given at ``POINTS`` false positives per unit, ``cpm`` is its mean at ``CPM_POINTS``.
-    ``most_sensitivity`` and ``most_false_positives`` are those of all predictions.
+    ``most_sensitivity`` and ``most_false_positives`` are those of all predictions. ``intervals`` has one by
+    patient for each of ``numbers``, none without resamples; ``wilson`` has one for each sensitivity, which
+    takes lesions as independent and the threshold as given. ``band`` is the interval of the curve, of the
+    first rule of a class only.
     """
 
     rule: str
@@ -76,6 +82,25 @@ class FrocRow:
     wafroc1: float | None
     notes: tuple[str, ...]
     curve: FrocCurve = field(repr=False)
+    intervals: Mapping[str, Interval] = field(default_factory=dict, repr=False)
+    wilson: Mapping[str, Interval] = field(default_factory=dict, repr=False)
+    band: FrocBand | None = field(default=None, repr=False)
+
+    @property
+    def title(self) -> str:
+        """The level under which the other tables name the row."""
+        return f"froc {self.rule} {self.classes}"
+
+    @property
+    def numbers(self) -> dict[str, float | None]:
+        """Every number that has an interval, by the name of the interval."""
+        at = dict(zip(SENSITIVITIES, self.sensitivity, strict=True))
+        return at | {name: getattr(self, name) for name in NUMBERS if name not in at}
+
+    def kinds(self, number: str) -> dict[str, Interval]:
+        """Return the intervals of a number by kind, as other tables hold them."""
+        found = {"bootstrap": self.intervals, "wilson": self.wilson}
+        return {kind: intervals[number] for kind, intervals in found.items() if number in intervals}
 
 
 @dataclass(frozen=True)
@@ -95,14 +120,38 @@ class FrocTable:
         return [row for row in self.rows if row.classes == classes]
 
 
-def froc_table(coco: Coco, results: Sequence[Mapping[str, Any]], protocol: FrocProtocol) -> FrocTable:
+def froc_table(
+    coco: Coco,
+    results: Sequence[Mapping[str, Any]],
+    protocol: FrocProtocol,
+    resamples: PatientResamples | None = None,
+) -> FrocTable:
     """Match and count checked ``results`` under every rule of the protocol.
+
+    Parameters
+    ----------
+    resamples:
+        Of the patients of the images, as ``summary.resamples_of`` makes them; None leaves intervals out.
 
     Raises
     ------
     InputError
         For a rule in mm when an image with lesions has no spacing.
     """
+    matches = match_rules(coco, results, protocol)
+    values: Sequence[FrocValues | None] = [None] * len(matches)
+    if resamples is not None and resamples.resamples:
+        first = parse_rules(protocol.hit_rules)[0].name
+        bands = [one.rule == first for one in matches]
+        values = froc_values(matches, resamples, denominator=protocol.denominator, band_of=bands)
+    rows = [_row(*one, protocol, resamples) for one in zip(matches, values, strict=True)]
+    return FrocTable(protocol, tuple(rows))
+
+
+def match_rules(
+    coco: Coco, results: Sequence[Mapping[str, Any]], protocol: FrocProtocol
+) -> list[FrocMatches]:
+    """Match checked ``results`` under every rule of the protocol: in the order of the table's rows."""
     chosen: dict[int | None, list[Mapping[str, Any]]] = {None: list(results)}
     if protocol.class_aware:
         chosen = {category["id"]: [] for category in coco.categories}
@@ -110,8 +159,7 @@ def froc_table(coco: Coco, results: Sequence[Mapping[str, Any]], protocol: FrocP
             chosen[one["category_id"]].append(one)
     rules = parse_rules(protocol.hit_rules)
     cases = (froc_cases(coco, some, category) for category, some in chosen.items())
-    rows = [_row(one, rule, protocol) for one in cases for rule in rules]
-    return FrocTable(protocol, tuple(rows))
+    return [match_cases(one, rule) for one in cases for rule in rules]
 
 
 def froc_document(table: FrocTable) -> dict[str, Any]:
@@ -126,10 +174,11 @@ def froc_document(table: FrocTable) -> dict[str, Any]:
 
 
 def row_record(row: FrocRow) -> dict[str, Any]:
-    """Return a row for JSON: ``sensitivity`` by false positives per unit, without the curve."""
-    record = {name: value for name, value in vars(row).items() if name != "curve"}
+    """Return a row for JSON: ``sensitivity`` by false positives per unit, no curve, band and ``wilson``."""
+    record = {name: value for name, value in vars(row).items() if name not in ("curve", "band", "wilson")}
     at = {f"{point:g}": value for point, value in zip(POINTS, row.sensitivity, strict=True)}
-    return record | {"sensitivity": at, "notes": list(row.notes)}
+    intervals = {number: asdict(interval) for number, interval in row.intervals.items()}
+    return record | {"sensitivity": at, "notes": list(row.notes), "intervals": intervals}
 
 
 def corners(curve: FrocCurve) -> FrocCurve:
@@ -142,9 +191,15 @@ def corners(curve: FrocCurve) -> FrocCurve:
     return FrocCurve(curve.thresholds[kept], curve.false_positives[kept], curve.sensitivity[kept])
 
 
-def _row(cases: FrocCases, rule: HitRule, protocol: FrocProtocol) -> FrocRow:
-    matches = match_cases(cases, rule)
+def _row(
+    matches: FrocMatches,
+    values: FrocValues | None,
+    protocol: FrocProtocol,
+    resamples: PatientResamples | None,
+) -> FrocRow:
     curve = froc_curve(matches, denominator=protocol.denominator)
+    sensitivity = [_known(one) for one in sensitivity_at(matches, POINTS, denominator=protocol.denominator)]
+    most = _known(curve.sensitivity[-1])
     areas = {
         f"{'w' if weighted else ''}afroc{'1' if compared == 'all' else ''}": _known(
             afroc_area(matches, weighted=weighted, false_positives_of=compared)
@@ -159,16 +214,17 @@ def _row(cases: FrocCases, rule: HitRule, protocol: FrocProtocol) -> FrocRow:
         positive_images=int(matches.is_positive.sum()),
         normal_images=int(matches.is_normal.sum()),
         units=round(float(units(matches, protocol.denominator))),
-        sensitivity=tuple(
-            _known(one) for one in sensitivity_at(matches, POINTS, denominator=protocol.denominator)
-        ),
+        sensitivity=tuple(sensitivity),
         cpm=_known(mean_sensitivity(matches, denominator=protocol.denominator)),
-        most_sensitivity=_known(curve.sensitivity[-1]),
+        most_sensitivity=most,
         most_false_positives=_known(curve.false_positives[-1]),
         double_hits=int(matches.is_duplicate.sum()),
         **areas,
         notes=_notes(matches, protocol),
         curve=corners(curve),
+        intervals=values.intervals(resamples) if values and resamples else {},
+        wilson=_wilson([*sensitivity, most], matches.lesions, resamples),
+        band=values.band_interval(resamples) if values and resamples else None,
     )
 
 
@@ -182,6 +238,20 @@ def _notes(matches: FrocMatches, protocol: FrocProtocol) -> tuple[str, ...]:
     if not matches.is_normal.any():
         notes.append(f"no AFROC: there is no image without {what}s; AFROC1 compares with the positive ones")
     return tuple(notes)
+
+
+def _wilson(
+    shares: Sequence[float | None], lesions: int, resamples: PatientResamples | None
+) -> dict[str, Interval]:
+    """Return Wilson's interval of each sensitivity that there is."""
+    if resamples is None:
+        return {}
+    named = zip((*SENSITIVITIES, "most_sensitivity"), shares, strict=True)
+    return {
+        name: wilson_interval(round(share * lesions), lesions, resamples.confidence)
+        for name, share in named
+        if share is not None
+    }
 
 
 def _known(value: Any) -> float | None:

@@ -21,6 +21,7 @@ from mammodet.evaluation.comparison import (
     paired_bootstrap,
     paired_delong,
 )
+from mammodet.evaluation.froc_comparison import compare_froc
 from mammodet.evaluation.resampling import PatientResamples
 from mammodet.evaluation.roc import roc
 from mammodet.evaluation.summary import Evaluation, resamples_of
@@ -45,14 +46,17 @@ def compare_models(
 ) -> list[ComparedNumber]:
     """Compare checked ``results``, of which ``evaluation`` is, with ``other`` results on the same images.
 
-    COCO numbers by the paired bootstrap; AUC of images, breasts, patients and all lesions by the bootstrap,
-    DeLong and Obuchowski; the verdicts by the bootstrap of the accuracy and McNemar.
+    COCO and FROC numbers by the paired bootstrap; AUC of images, breasts, patients and all lesions by the
+    bootstrap, DeLong and Obuchowski; the verdicts by the bootstrap of the accuracy and McNemar.
     """
     resamples = resamples_of(coco, evaluation.bootstrap)
     rows = [
         ComparedNumber("coco", f"{name} {number}", found)
         for name, numbers in compare_coco(coco, other, results, resamples).items()
         for number, found in numbers.items()
+    ]
+    rows += [
+        ComparedNumber(*found) for found in compare_froc(coco, other, results, evaluation.froc, resamples)
     ]
     if evaluation.cases is None:
         return rows

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mammodet.evaluation.froc import POINTS
 from mammodet.evaluation.resampling import PERCENTILE, Interval, primary
 from mammodet.evaluation.summary import Evaluation
 
 _CLASSES_SHOWN = 4  # all and three more; the rest is in coco.csv
+_RULE_WIDTH = 22  # of the hit rules and the title above them
 
 
 def overview(evaluation: Evaluation) -> list[str]:
@@ -33,15 +33,21 @@ def _detection_lines(evaluation: Evaluation) -> list[str]:
 
 def _froc_lines(evaluation: Evaluation) -> list[str]:
     table = evaluation.froc
-    shown = [POINTS.index(point) for point in (0.25, 0.3, 1.0, 4.0)]
-    heads = [*(f"at {POINTS[place]:g}" for place in shown), "CPM", "wAFROC"]
+    heads = {f"sensitivity at {point:g}": f"at {point:g}" for point in (0.3, 1.0, 4.0)}
+    heads |= {"cpm": "CPM", "wafroc": "wAFROC"}
     lines = []
     for name in table.classes[:_CLASSES_SHOWN]:
         title = f"FROC per {table.protocol.unit}, {name}"
-        lines.append(f"{title[:35]:<36}" + "".join(f"{head:>9}" for head in heads))
+        if len(title) > _RULE_WIDTH:  # such as FROC per positive image, malignant
+            lines.append(title)
+            title = ""
+        lines.append(f"{title:<{_RULE_WIDTH}}" + "".join(f"{head:>13}" for head in heads.values()))
         for row in table.of(name):
-            values = (*(row.sensitivity[place] for place in shown), row.cpm, row.wafroc)
-            lines.append(f"{row.rule[:35]:<36}" + "".join(_cell(one, 9) for one in values))
+            lines.append(
+                f"{row.rule[:_RULE_WIDTH]:<{_RULE_WIDTH}}" + "".join(_cell(row.numbers[key]) for key in heads)
+            )
+            found = [one for key in heads if (one := primary(row.kinds(key))) is not None]
+            lines += _interval_line(evaluation, found, " " * (_RULE_WIDTH - 18))
         lines += table.of(name)[0].notes
     more = len(table.classes) - _CLASSES_SHOWN
     return [*lines, f"... {more} more classes in froc.csv"] if more > 0 else lines

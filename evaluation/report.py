@@ -20,6 +20,7 @@ from mammodet.evaluation.figures import (
     save_figure,
 )
 from mammodet.evaluation.froc import POINTS
+from mammodet.evaluation.froc_intervals import SENSITIVITIES
 from mammodet.evaluation.operating_points import NUMBERS as POINT_NUMBERS
 from mammodet.evaluation.protocol import statements
 from mammodet.evaluation.resampling import Interval, primary
@@ -70,7 +71,7 @@ def write_report(evaluation: Evaluation, out: Path, inputs: Mapping[str, Any]) -
         if figure is not None:
             save_figure(figure, out / f"{name}.png")
             save_figure(figure, out / f"{name}.svg")
-            figures[_FIGURES[name]] = out / f"{name}.svg"
+            figures[_FIGURES[name] + (_band(evaluation) if name == "froc" else "")] = out / f"{name}.svg"
     write_text(out / REPORT, render(evaluation, inputs, figures))
     return out / REPORT
 
@@ -89,9 +90,17 @@ def render(evaluation: Evaluation, inputs: Mapping[str, Any], figures: Mapping[s
         versions=package_versions(),
         number_names=NUMBER_NAMES,
         froc_points=POINTS,
+        froc_numbers=(*SENSITIVITIES, "cpm", "most_sensitivity", "afroc", "wafroc"),
         point_names=POINT_NUMBERS,
         figures={caption: _data_uri(path) for caption, path in figures.items()},
     )
+
+
+def _band(evaluation: Evaluation) -> str:
+    """Say in the caption what the band of the FROC figure is; nothing without one."""
+    banded = [row.rule for row in evaluation.froc.rows if row.band is not None]
+    confidence = evaluation.bootstrap.confidence * 100
+    return f". Band: pointwise {confidence:g} % interval by patient of {banded[0]}" if banded else ""
 
 
 def _remove_earlier(out: Path) -> None:

@@ -69,7 +69,7 @@ def evaluate(
     patient_of, resamples = patients_of_images(coco), resamples_of(coco, bootstrap)
     matched = match_boxes(coco, results)
     numbers = matched.numbers()
-    froc = froc_table(coco, results, protocol.froc)
+    froc = froc_table(coco, results, protocol.froc, resamples)
     intervals = coco_intervals(matched, patient_of, resamples)
     tally = _base_counts(coco, results) | {"patients": resamples.patients}
     known = {category["id"]: category.get("name") for category in coco.categories}
@@ -111,13 +111,13 @@ def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[
 
     Keys: ``schema``; ``inputs`` (path and SHA-256 of both files); ``versions``; ``protocol`` (the thresholds,
     and ``rules`` in words); ``counts``; ``bootstrap``; ``coco`` (class -> the twelve numbers) and
-    ``coco_intervals``; ``froc`` (``rows``, one per hit rule and class); ``image``, ``breast``, ``patient``,
-    ``lesion_published`` and ``lesion_all``, absent with a ``reason`` when the categories are not those of the
-    profile; ``fusion_rules``. Each level has ``cases``, ``positives``, ``patients``, ``accuracy``, ``auc``,
-    ``auc_note``, ``auc_malignant_vs_benign`` (null without normals), ``brier``, ``ece``, ``reliability`` (by
-    bin), ``intervals`` (number -> kind -> interval), ``per_class`` (support, precision, sensitivity, f1,
-    ``intervals``), ``operating_points`` and ``confusion`` (``classes`` = rows, ``answers`` = columns,
-    ``counts``).
+    ``coco_intervals``; ``froc`` (``rows``, one per hit rule and class, each with its ``intervals``);
+    ``image``, ``breast``, ``patient``, ``lesion_published`` and ``lesion_all``, absent with a ``reason`` when
+    the categories are not those of the profile; ``fusion_rules``. Each level has ``cases``, ``positives``,
+    ``patients``, ``accuracy``, ``auc``, ``auc_note``, ``auc_malignant_vs_benign`` (null without normals),
+    ``brier``, ``ece``, ``reliability`` (by bin), ``intervals`` (number -> kind -> interval), ``per_class``
+    (support, precision, sensitivity, f1, ``intervals``), ``operating_points`` and ``confusion`` (``classes``
+    = rows, ``answers`` = columns, ``counts``).
     """
     document = {
         "schema": SCHEMA,

@@ -80,8 +80,14 @@ def _froc_table(table: FrocTable) -> str:
     rows = []
     for record in map(row_record, table.rows):
         at = {f"sensitivity at {point}": value for point, value in record.pop("sensitivity").items()}
-        rows.append({"denominator": table.protocol.denominator, **record, **at})
-        rows[-1]["notes"] = "; ".join(record["notes"])
+        intervals = record.pop("intervals")
+        record["notes"] = "; ".join(record["notes"])
+        shown: dict[str, Any] = {"denominator": table.protocol.denominator}
+        for name, value in (record | at).items():
+            shown[name] = value
+            if name in intervals:
+                shown |= {f"{name} {end}": intervals[name][end] for end in ("low", "high")}
+        rows.append(shown)
     return _table(rows)
 
 
@@ -130,6 +136,11 @@ def _interval_table(evaluation: Evaluation) -> str:
         for one, numbers in evaluation.coco_intervals.items()
         for number, interval in numbers.items()
     ]
+    for row in evaluation.froc.rows:
+        for number, value in row.numbers.items():
+            rows += [
+                _interval_row(row.title, number, value, kind, one) for kind, one in row.kinds(number).items()
+            ]
     for name, level in evaluation.levels.items():
         for (what, value), kinds in _level_intervals(level):
             rows += [_interval_row(name, what, value, kind, one) for kind, one in kinds.items()]
