@@ -26,8 +26,17 @@ class Protocol:
     suppression_iou: float = SUPPRESSION_IOU
     lesion_iou: float = 0.0
     froc: FrocProtocol = field(default_factory=FrocProtocol)
+    error_iou: float = 0.5  # error analysis: a box finds a lesion from here, as in TIDE (Bolya et al. 2020)
+    error_background_iou: float = 0.1  # and is background below this
 
     def __post_init__(self) -> None:
+        if not 0 < self.error_background_iou <= self.error_iou <= 1:
+            raise InputError(
+                "must be above 0, and error_iou from it to 1",
+                field="error_background_iou",
+                value=f"{self.error_background_iou:g} with error_iou {self.error_iou:g}",
+                remedy="TIDE's values are 0.1 and 0.5",
+            )
         for name in ("score_threshold", "suppression_iou", "lesion_iou"):
             value = getattr(self, name)
             if not 0 <= value <= 1:  # NaN fails too
@@ -81,6 +90,7 @@ def statements(protocol: Protocol) -> dict[str, str]:
             "them are neither right nor wrong."
         ),
         "froc": _froc_statement(protocol.froc),
+        "errors": _error_statement(protocol),
         "afroc": (
             "The chance that a lesion has a higher score than the highest false positive of a normal image, "
             "ties counting half; a lesion or an image without one has no score, the lowest of all. wAFROC: "
@@ -104,4 +114,17 @@ def _froc_statement(protocol: FrocProtocol) -> str:
         "a hit nor a false positive. Equal scores are one threshold and every threshold is kept. "
         "Sensitivity at x: the highest of a threshold with at most x false "
         f"positives, not interpolated; CPM: its mean at {', '.join(f'{one:g}' for one in CPM_POINTS)}."
+    )
+
+
+def _error_statement(protocol: Protocol) -> str:
+    return (
+        f"At IoU {protocol.error_iou:g}, boxes matched with lesions of their class as for COCO AP. A false "
+        "positive is, in this order: a duplicate (of a found lesion), of the wrong class, a poor box (IoU "
+        f"{protocol.error_background_iou:g} or more with a lesion of its class), both (with one of another "
+        "class), or background. A lesion not found is missed unless a box of the wrong class or a poor box "
+        f"is about it. Counts: boxes with a score of at least {protocol.score_threshold:g}. Cost: the AP of "
+        "all predictions when one kind alone is put right, less the AP as it is; the costs do not add up "
+        "(TIDE, Bolya et al. 2020). A lesion on two views: same breast and lesion_id, else the only lesions "
+        "of their class on the CC and the MLO view."
     )

@@ -12,6 +12,10 @@ from markupsafe import Markup
 
 from mammodet.datasets.atomic import write_json, write_text
 from mammodet.evaluation.detection_metrics import NUMBER_NAMES
+from mammodet.evaluation.error_figure import error_figure
+from mammodet.evaluation.error_gallery import gallery_figure
+from mammodet.evaluation.error_section import error_section
+from mammodet.evaluation.error_tables import ERROR_TABLES
 from mammodet.evaluation.figures import (
     confusion_figure,
     froc_figure,
@@ -35,9 +39,11 @@ _FIGURES = {
     "confusion": "Confusion matrices, true against predicted",
     "reliability": "Reliability of the malignancy score in bins of 0.1, with Wilson’s 95 % intervals",
 }
+_ERROR_PICTURES = ("errors.png", "errors.svg", "gallery.png")
 _TABLES = (
     *("coco", "intervals", "froc", "froc_curves", "operating_points", "calibration", "fusion", "roc"),
     *("image", "breast", "patient", "lesion", "images", "breasts", "patients", "lesions", "comparison"),
+    *ERROR_TABLES,
 )
 
 
@@ -72,6 +78,11 @@ def write_report(evaluation: Evaluation, out: Path, inputs: Mapping[str, Any]) -
             save_figure(figure, out / f"{name}.png")
             save_figure(figure, out / f"{name}.svg")
             figures[_FIGURES[name] + (_band(evaluation) if name == "froc" else "")] = out / f"{name}.svg"
+    if evaluation.errors is not None:
+        kinds, gallery = error_figure(evaluation.errors), gallery_figure(evaluation.errors)
+        for name, figure in zip(_ERROR_PICTURES, (kinds, kinds, gallery), strict=True):
+            if figure is not None:
+                save_figure(figure, out / name)
     write_text(out / REPORT, render(evaluation, inputs, figures))
     return out / REPORT
 
@@ -92,6 +103,7 @@ def render(evaluation: Evaluation, inputs: Mapping[str, Any], figures: Mapping[s
         froc_points=POINTS,
         froc_numbers=(*SENSITIVITIES, "cpm", "most_sensitivity", "afroc", "wafroc"),
         point_names=POINT_NUMBERS,
+        error_section=error_section(evaluation.errors, {"number": number, "interval": interval}),
         figures={caption: _data_uri(path) for caption, path in figures.items()},
     )
 
@@ -107,7 +119,7 @@ def _remove_earlier(out: Path) -> None:
     if not (out / "metrics.json").is_file():
         return  # no evaluation was written here: files of these names are somebody else's
     pictures = [f"{name}{suffix}" for name in _FIGURES for suffix in (".png", ".svg")]
-    for name in (REPORT, "metrics.json", *(f"{table}.csv" for table in _TABLES), *pictures):
+    for name in (REPORT, "metrics.json", *(f"{table}.csv" for table in _TABLES), *pictures, *_ERROR_PICTURES):
         (out / name).unlink(missing_ok=True)
 
 

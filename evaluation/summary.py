@@ -13,6 +13,9 @@ from mammodet.evaluation import fast_coco
 from mammodet.evaluation.cases import MISSED, Cases, collect_cases
 from mammodet.evaluation.coco_intervals import coco_intervals
 from mammodet.evaluation.detection_metrics import match_boxes
+from mammodet.evaluation.error_analysis import ErrorAnalysis, ErrorRules, analyse_errors
+from mammodet.evaluation.error_pixels import look_at_images
+from mammodet.evaluation.error_tables import errors_document
 from mammodet.evaluation.froc_table import FrocTable, froc_document, froc_table
 from mammodet.evaluation.fusion import patients_of_images
 from mammodet.evaluation.fusion_rules import LogisticRule
@@ -28,11 +31,15 @@ _PACKAGES = ("mammodet", "pycocotools", "scikit-learn", "scipy", "numpy", "matpl
 
 @dataclass(frozen=True)
 class Options:
-    """How an evaluation is made beside its protocol: intervals, operating points, a fitted fusion rule."""
+    """How an evaluation is made beside its protocol: intervals, operating points, a fitted fusion rule.
+
+    ``error_images`` is how many images are read at most for the places and pictures of errors.
+    """
 
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
     points: Sequence[PointRule] = DEFAULT_RULES
     fitted: LogisticRule | None = None
+    error_images: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class Evaluation:
     coco_intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     fusion: Sequence[FusionRow] = ()
     bootstrap: Bootstrap = field(default_factory=lambda: Bootstrap(resamples=0))
+    errors: ErrorAnalysis | None = None
 
 
 def evaluate(
@@ -73,12 +81,16 @@ def evaluate(
     intervals = coco_intervals(matched, patient_of, resamples)
     tally = _base_counts(coco, results) | {"patients": resamples.patients}
     known = {category["id"]: category.get("name") for category in coco.categories}
+    rules = ErrorRules(protocol.score_threshold, protocol.error_iou, protocol.error_background_iou)
+    names = dict(zip(sorted(known), matched.classes, strict=True))
+    errors = analyse_errors(coco, results, rules, names, resamples)
+    errors = look_at_images(coco, results, errors, options.error_images)
     if known != dict(CATEGORY_NAMES):
         reason = (
             f"image, breast and lesion tables need the categories {_listed(dict(CATEGORY_NAMES))}; "
             f"this file has {_listed(known)}"
         )
-        return Evaluation(protocol, tally, numbers, froc, {}, None, reason, intervals, (), bootstrap)
+        return Evaluation(protocol, tally, numbers, froc, {}, None, reason, intervals, (), bootstrap, errors)
     cases = collect_cases(coco, results, protocol)
     uncertainty = Uncertainty(resamples, options.points)
     return Evaluation(
@@ -92,6 +104,7 @@ def evaluate(
         intervals,
         fusion_table(coco, results, cases, options.fitted, resamples),
         bootstrap,
+        errors,
     )
 
 
@@ -113,11 +126,12 @@ def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[
     and ``rules`` in words); ``counts``; ``bootstrap``; ``coco`` (class -> the twelve numbers) and
     ``coco_intervals``; ``froc`` (``rows``, one per hit rule and class, each with its ``intervals``);
     ``image``, ``breast``, ``patient``, ``lesion_published`` and ``lesion_all``, absent with a ``reason`` when
-    the categories are not those of the profile; ``fusion_rules``. Each level has ``cases``, ``positives``,
-    ``patients``, ``accuracy``, ``auc``, ``auc_note``, ``auc_malignant_vs_benign`` (null without normals),
-    ``brier``, ``ece``, ``reliability`` (by bin), ``intervals`` (number -> kind -> interval), ``per_class``
-    (support, precision, sensitivity, f1, ``intervals``), ``operating_points`` and ``confusion`` (``classes``
-    = rows, ``answers`` = columns, ``counts``).
+    the categories are not those of the profile; ``fusion_rules``; ``errors`` as ``errors_document`` tells.
+    Each level has ``cases``, ``positives``, ``patients``, ``accuracy``, ``auc``, ``auc_note``,
+    ``auc_malignant_vs_benign`` (null without normals), ``brier``, ``ece``, ``reliability`` (by bin),
+    ``intervals`` (number -> kind -> interval), ``per_class`` (support, precision, sensitivity, f1,
+    ``intervals``), ``operating_points`` and ``confusion`` (``classes`` = rows, ``answers`` = columns,
+    ``counts``).
     """
     document = {
         "schema": SCHEMA,
@@ -133,6 +147,8 @@ def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[
         },
         "bootstrap": asdict(evaluation.bootstrap),
     }
+    if evaluation.errors is not None:
+        document["errors"] = errors_document(evaluation.errors)
     if evaluation.reason is not None:
         document["reason"] = evaluation.reason
     document |= {name: _level_document(level) for name, level in evaluation.levels.items()}

@@ -10,6 +10,7 @@ from typing import Any
 
 from mammodet.evaluation.cases import BreastCase, ImageCase, LesionCase, PatientCase
 from mammodet.evaluation.detection_metrics import NUMBER_NAMES
+from mammodet.evaluation.error_tables import error_tables
 from mammodet.evaluation.froc_table import FrocTable, row_record
 from mammodet.evaluation.fusion_table import FusionRow
 from mammodet.evaluation.levels import Level
@@ -42,7 +43,8 @@ def csv_tables(evaluation: Evaluation) -> dict[str, str]:
     per class with its row of the confusion matrix, and one for all; ``images.csv``, ``breasts.csv``,
     ``patients.csv`` and ``lesions.csv`` one per case; ``roc.csv`` one per point of each curve;
     ``operating_points.csv`` one per level, point and number; ``calibration.csv`` one per level and bin;
-    ``fusion.csv`` one per fusion rule and level; ``intervals.csv`` one per number and kind of interval.
+    ``fusion.csv`` one per fusion rule and level; ``intervals.csv`` one per number and kind of interval;
+    ``errors.csv``, ``error_kinds.csv``, ``error_places.csv`` and ``views.csv`` as ``error_tables`` tells.
     """
     tables = {
         "coco.csv": _coco_table(evaluation.coco),
@@ -50,6 +52,8 @@ def csv_tables(evaluation: Evaluation) -> dict[str, str]:
         "froc.csv": _froc_table(evaluation.froc),
         "froc_curves.csv": _froc_curves(evaluation.froc),
     }
+    if evaluation.errors is not None:
+        tables |= error_tables(evaluation.errors)
     if evaluation.cases is None:
         return tables
     levels, cases = evaluation.levels, evaluation.cases

@@ -35,6 +35,10 @@ class Arguments:
         score_threshold: boxes below this do not count for images, breasts and lesions; COCO AP uses all
         suppression_iou: a benign box that overlaps a malignant one by more than this IoU is dropped
         lesion_iou: a box speaks for a true lesion when their IoU is above this
+        error_iou: errors, a box finds a lesion of its class from this IoU
+        error_background_iou: errors, a box below this IoU with every lesion is background
+        error_images: images read at most, for the places of background boxes and the pictures of the worst
+            errors; 0 reads none
         hit_rules: FROC, one row each: center, iou:T, center-distance:R (100px, 5mm), duke, overlap
         froc_denominator: FROC, false positives per image (all), positive or normal image, breast, patient
         class_aware: FROC of every class by itself; otherwise any box may find any lesion
@@ -62,6 +66,9 @@ class Arguments:
     score_threshold: float = 0.3
     suppression_iou: float = 0.5
     lesion_iou: float = 0.0
+    error_iou: float = 0.5
+    error_background_iou: float = 0.1
+    error_images: int = 200
     hit_rules: tuple[str, ...] = ("center", "iou:0.1", "iou:0.2", "iou:0.5", "duke")
     froc_denominator: Literal["all", "positive", "normal", "breast", "patient"] = "all"
     class_aware: bool = False
@@ -83,6 +90,10 @@ class Arguments:
     compare: str | None = None
 
     def __post_init__(self) -> None:
+        if self.error_images < 0:
+            raise InputError(
+                "must not be negative", field="--error-images", value=self.error_images, remedy="0 reads none"
+            )
         if self.fusion is not None and self.fit_fusion is not None:
             raise InputError(
                 "cannot go with --fit-fusion",
@@ -123,7 +134,14 @@ def evaluate_files(arguments: Arguments) -> list[str]:
     bootstrap = Bootstrap(arguments.resamples, arguments.confidence, arguments.seed)
     fitted = None if arguments.fusion is None else LogisticRule.load(Path(arguments.fusion))
     froc = FrocProtocol(arguments.hit_rules, arguments.froc_denominator, arguments.class_aware)
-    protocol = Protocol(arguments.score_threshold, arguments.suppression_iou, arguments.lesion_iou, froc)
+    protocol = Protocol(
+        arguments.score_threshold,
+        arguments.suppression_iou,
+        arguments.lesion_iou,
+        froc,
+        error_iou=arguments.error_iou,
+        error_background_iou=arguments.error_background_iou,
+    )
     coco = read_coco(arguments.ground_truth, profile=False)
     if not coco.images:
         raise InputError(
@@ -131,7 +149,9 @@ def evaluate_files(arguments: Arguments) -> list[str]:
         )
     results = _read(arguments, arguments.predictions, coco)
     other = None if arguments.compare is None else _read(arguments, Path(arguments.compare), coco)
-    evaluation = evaluate(coco, results, protocol, Options(bootstrap, points, fitted))
+    evaluation = evaluate(
+        coco, results, protocol, Options(bootstrap, points, fitted, error_images=arguments.error_images)
+    )
     if arguments.fit_fusion is not None:
         if evaluation.cases is None:
             raise InputError(
