@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mammodet.datasets.coco import Coco
-from mammodet.evaluation.comparison import Difference, paired_bootstrap
+from mammodet.evaluation.comparison import Difference, Drawn, compare_drawn
 from mammodet.evaluation.froc_intervals import NUMBERS, SENSITIVITIES, froc_values
 from mammodet.evaluation.froc_table import FrocTable, froc_table, match_rules
 from mammodet.evaluation.resampling import PatientResamples
@@ -33,18 +33,21 @@ def compare_froc(
     resamples:
         As ``summary.resamples_of`` makes them of ``coco``.
     """
-    protocol = table.protocol
-    others = froc_table(coco, first, protocol)
-    drawn = [
-        froc_values(match_rules(coco, results, protocol), resamples, denominator=protocol.denominator)
-        for results in (first, second)
-    ]
-    for other, row, one, two in zip(others.rows, table.rows, *drawn, strict=True):
+    others = froc_table(coco, first, table.protocol)
+    pairs = zip(
+        draw_froc(coco, first, others, resamples), draw_froc(coco, second, table, resamples), strict=True
+    )
+    for (title, number, one), (_, _, other) in pairs:
+        yield title, number, compare_drawn(one, other, resamples)
+
+
+def draw_froc(
+    coco: Coco, results: Sequence[Mapping[str, Any]], table: FrocTable, resamples: PatientResamples
+) -> Iterator[tuple[str, str, Drawn]]:
+    """Yield title, number and the number in every resample, row by row of the ``table`` of ``results``."""
+    matches = match_rules(coco, results, table.protocol)
+    values = froc_values(matches, resamples, denominator=table.protocol.denominator)
+    for row, found in zip(table.rows, values, strict=True):
         for number in COMPARED:
             place = NUMBERS.index(number)
-            values = (one.numbers[:, place], two.numbers[:, place])
-            yield (
-                row.title,
-                number,
-                paired_bootstrap(other.numbers[number], row.numbers[number], values, resamples),
-            )
+            yield row.title, number, Drawn(row.numbers[number], found.numbers[:, place])
