@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ from mammodet.evaluation.model_disagreements import (
 )
 from mammodet.evaluation.protocol import Protocol
 from mammodet.evaluation.summary import Evaluation, Options, evaluate, resamples_of
+
+Progress = Callable[[Sequence[str]], Iterable[str]]
 
 
 @dataclass(frozen=True)
@@ -91,20 +93,26 @@ def evaluate_models(
     results: Mapping[str, Sequence[Mapping[str, Any]]],
     protocol: Protocol,
     options: Options | None = None,
+    progress: Progress = iter,
 ) -> ModelSet:
     """Evaluate the checked results of every model, by its name, and compare all with the first.
+
+    ``progress`` is given the names and yields them.
 
     Raises
     ------
     InputError
         Without two models or more.
     """
-    require_two(list(results))
-    models = (Model(name, evaluate(coco, some, protocol, options), some) for name, some in results.items())
+    require_names(list(results))
+    models = (
+        Model(name, evaluate(coco, results[name], protocol, options), results[name])
+        for name in progress(list(results))
+    )
     return compare_set(coco, models)
 
 
-def compare_set(coco: Coco, models: Iterator[Model] | Sequence[Model]) -> ModelSet:
+def compare_set(coco: Coco, models: Iterable[Model]) -> ModelSet:
     """Compare models that are evaluated already, on ``coco`` under one protocol and bootstrap.
 
     The draws of the first model are made once and kept, those of the others one after the other.
@@ -117,7 +125,7 @@ def compare_set(coco: Coco, models: Iterator[Model] | Sequence[Model]) -> ModelS
         When protocol or bootstrap differ.
     """
     found = tuple(models)
-    require_two([one.name for one in found])
+    require_names([one.name for one in found])
     first = found[0]
     if any(
         (one.evaluation.protocol, one.evaluation.bootstrap)
@@ -138,7 +146,7 @@ def compare_set(coco: Coco, models: Iterator[Model] | Sequence[Model]) -> ModelS
     return ModelSet(coco, found, differences, disputes)
 
 
-def require_two(names: Sequence[str]) -> None:
+def require_names(names: Sequence[str]) -> None:
     """Refuse fewer than two models and names that are not there or there twice."""
     if len(names) < 2:
         remedy = "give the predictions of another model on the same images too"

@@ -10,6 +10,7 @@ from typing import Any
 
 from mammodet.datasets.errors import InputError
 from mammodet.evaluation.all_numbers import EvaluatedNumber, all_numbers
+from mammodet.evaluation.froc_cases import ANY_CLASS
 from mammodet.evaluation.model_comparison import ComparedNumber
 from mammodet.evaluation.model_disagreements import IMAGE, LESION, Disagreement
 from mammodet.evaluation.model_set import Model, ModelSet
@@ -54,16 +55,16 @@ def headlines(models: ModelSet) -> list[Headline]:
         found.append(Headline("AP50", "coco", "all AP50", "bootstrap"))
     row = next((row for one in models.models for row in one.evaluation.froc.rows), None)
     if row is not None:
-        told = f"CPM, {row.rule}"
-        found.append(Headline(told, row.title, "cpm", "bootstrap"))
+        of_class = "" if row.classes == ANY_CLASS else f" {row.classes}"
+        found.append(Headline(f"CPM {row.rule}{of_class}", row.title, "cpm", "bootstrap"))
     tests = {"image": "Obuchowski", "breast": "Obuchowski", "patient": "DeLong"}
     found += [
-        Headline(f"AUC, {LEVEL_TITLES[level]}", level, "auc", test)
+        Headline(f"AUC {LEVEL_TITLES[level]}", level, "auc", test)
         for level, test in tests.items()
         if level in models.levels
     ]
     if "lesion_all" in models.levels:
-        found.append(Headline("Accuracy, lesions", "lesion_all", "accuracy", "bootstrap"))
+        found.append(Headline("Accuracy lesions", "lesion_all", "accuracy", "bootstrap"))
     return found
 
 

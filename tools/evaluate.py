@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -113,45 +113,20 @@ def evaluate_files(arguments: Arguments) -> list[str]:
     # Imported here, because scikit-learn and matplotlib would make --help slow; jsonargparse also runs what
     # stands below TYPE_CHECKING.
     from mammodet.datasets.atomic import write_text  # noqa: PLC0415
-    from mammodet.datasets.coco import read_coco  # noqa: PLC0415
-    from mammodet.evaluation.froc_table import FrocProtocol  # noqa: PLC0415
     from mammodet.evaluation.fusion_rules import LogisticRule  # noqa: PLC0415
     from mammodet.evaluation.fusion_table import fit_on  # noqa: PLC0415
     from mammodet.evaluation.model_comparison import compare_models, comparison_csv  # noqa: PLC0415
-    from mammodet.evaluation.operating_points import PointRule  # noqa: PLC0415
     from mammodet.evaluation.overview import overview  # noqa: PLC0415
-    from mammodet.evaluation.protocol import Protocol  # noqa: PLC0415
     from mammodet.evaluation.report import write_report  # noqa: PLC0415
-    from mammodet.evaluation.resampling import Bootstrap  # noqa: PLC0415
-    from mammodet.evaluation.summary import Options, evaluate  # noqa: PLC0415
+    from mammodet.evaluation.summary import evaluate  # noqa: PLC0415
 
-    points = (
-        PointRule("sensitivity", arguments.at_sensitivity),
-        PointRule("specificity", arguments.at_specificity),
-        PointRule("youden"),
-        PointRule("threshold", arguments.at_threshold),
-    )
-    bootstrap = Bootstrap(arguments.resamples, arguments.confidence, arguments.seed)
     fitted = None if arguments.fusion is None else LogisticRule.load(Path(arguments.fusion))
-    froc = FrocProtocol(arguments.hit_rules, arguments.froc_denominator, arguments.class_aware)
-    protocol = Protocol(
-        arguments.score_threshold,
-        arguments.suppression_iou,
-        arguments.lesion_iou,
-        froc,
-        error_iou=arguments.error_iou,
-        error_background_iou=arguments.error_background_iou,
-    )
-    coco = read_coco(arguments.ground_truth, profile=False)
-    if not coco.images:
-        raise InputError(
-            "has no image", file=arguments.ground_truth, field="images", remedy="give a file with images"
-        )
-    results = _read(arguments, arguments.predictions, coco)
-    other = None if arguments.compare is None else _read(arguments, Path(arguments.compare), coco)
-    evaluation = evaluate(
-        coco, results, protocol, Options(bootstrap, points, fitted, error_images=arguments.error_images)
-    )
+    options = replace(evaluation_options(arguments), fitted=fitted, error_images=arguments.error_images)
+    protocol = evaluation_protocol(arguments)
+    coco = read_ground_truth(arguments)
+    results = read_results(arguments, arguments.predictions, coco)
+    other = None if arguments.compare is None else read_results(arguments, Path(arguments.compare), coco)
+    evaluation = evaluate(coco, results, protocol, options)
     if arguments.fit_fusion is not None:
         if evaluation.cases is None:
             raise InputError(
@@ -160,7 +135,7 @@ def evaluate_files(arguments: Arguments) -> list[str]:
                 remedy="leave --fit-fusion out",
             )
         fit_on(coco, results, evaluation.cases, str(arguments.ground_truth)).save(Path(arguments.fit_fusion))
-    inputs = {name: _source(getattr(arguments, name)) for name in ("ground_truth", "predictions")}
+    inputs = {name: file_source(getattr(arguments, name)) for name in ("ground_truth", "predictions")}
     write_report(evaluation, arguments.out, inputs)
     lines = overview(evaluation)
     if other is not None:
@@ -179,7 +154,50 @@ def _evaluate(arguments: Arguments) -> int:
     return 0
 
 
-def _read(arguments: Arguments, path: Path, coco: Any) -> Any:
+def evaluation_protocol(arguments: Arguments) -> Any:
+    """Return the ``Protocol`` that the options give."""
+    from mammodet.evaluation.froc_table import FrocProtocol  # noqa: PLC0415
+    from mammodet.evaluation.protocol import Protocol  # noqa: PLC0415
+
+    froc = FrocProtocol(arguments.hit_rules, arguments.froc_denominator, arguments.class_aware)
+    return Protocol(
+        arguments.score_threshold,
+        arguments.suppression_iou,
+        arguments.lesion_iou,
+        froc,
+        error_iou=arguments.error_iou,
+        error_background_iou=arguments.error_background_iou,
+    )
+
+
+def evaluation_options(arguments: Arguments) -> Any:
+    """Return the ``Options`` of intervals and operating points, without a fitted rule and pictures."""
+    from mammodet.evaluation.operating_points import PointRule  # noqa: PLC0415
+    from mammodet.evaluation.resampling import Bootstrap  # noqa: PLC0415
+    from mammodet.evaluation.summary import Options  # noqa: PLC0415
+
+    points = (
+        PointRule("sensitivity", arguments.at_sensitivity),
+        PointRule("specificity", arguments.at_specificity),
+        PointRule("youden"),
+        PointRule("threshold", arguments.at_threshold),
+    )
+    return Options(Bootstrap(arguments.resamples, arguments.confidence, arguments.seed), points)
+
+
+def read_ground_truth(arguments: Arguments) -> Any:
+    """Return the COCO file of the ground truth; InputError when it has no image."""
+    from mammodet.datasets.coco import read_coco  # noqa: PLC0415
+
+    coco = read_coco(arguments.ground_truth, profile=False)
+    if not coco.images:
+        raise InputError(
+            "has no image", file=arguments.ground_truth, field="images", remedy="give a file with images"
+        )
+    return coco
+
+
+def read_results(arguments: Arguments, path: Path, coco: Any, prog: str = "mammodet evaluate") -> Any:
     """Return the checked predictions of ``path``, read by the options of ``--predictions``."""
     from mammodet.evaluation.predictions import read_predictions  # noqa: PLC0415
 
@@ -191,15 +209,15 @@ def _read(arguments: Arguments, path: Path, coco: Any) -> Any:
         categories=arguments.categories,
         boxes=arguments.boxes,
         scores=arguments.scores,
-        tell=lambda notice: print(f"mammodet evaluate: {notice.severity}: {notice.text}", file=sys.stderr),
+        tell=lambda notice: print(f"{prog}: {notice.severity}: {notice.text}", file=sys.stderr),
     )
 
 
-def _source(path: Path) -> dict[str, str]:
+def file_source(path: Path) -> dict[str, str]:
     """Return path and SHA-256 of a file; of a folder, that of the names and SHA-256 of its files."""
     if path.is_dir():
         files = sorted(one for one in path.rglob("*") if one.is_file())
-        told = "".join(f"{_source(one)['sha256']}  {one.relative_to(path).as_posix()}\n" for one in files)
+        told = "".join(f"{file_source(one)['sha256']}  {one.relative_to(path).as_posix()}\n" for one in files)
         return {
             "path": str(path),
             "sha256": hashlib.sha256(told.encode(errors="surrogateescape")).hexdigest(),
