@@ -8,13 +8,15 @@ from mammodet.evaluation.model_set import ModelSet
 from mammodet.evaluation.model_set_pictures import DisputedPicture
 from mammodet.evaluation.model_set_tables import SummaryCell, disputed_counts, headlines, summary
 
-_WIDTH, _NAME = 17, 22
+_WIDTH, _NAME = 13, 22
 
 
 def model_set_overview(models: ModelSet, pictures: Sequence[DisputedPicture] = ()) -> list[str]:
     """Return the summary of all models as lines, then on how many cases they disagree."""
-    heads = [column.title[: _WIDTH - 2] for column in headlines(models)]
-    lines = [" " * _NAME + "".join(f"{head:>{_WIDTH}}" for head in heads)]
+    heads = [column.title.partition(" ") for column in headlines(models)]
+    lines = [
+        " " * _NAME + "".join(f"{head[part][: _WIDTH - 1]:>{_WIDTH}}" for head in heads) for part in (0, 2)
+    ]
     for name, cells in summary(models).items():
         lines.append(f"{_shown(name):<{_NAME}}" + "".join(f"{_number(cell):>{_WIDTH}}" for cell in cells))
         for title, told in (("  interval", _interval), ("  p against the first", _p)):
@@ -59,4 +61,6 @@ def _p(cell: SummaryCell) -> str:
     if cell.compared is None:
         return ""
     p = cell.compared.found.p
-    return "n/a" if p is None else f"{p:.3f}"
+    if p is None:
+        return "n/a"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -13,6 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from mammodet.datasets.atomic import write_json, write_text
+from mammodet.evaluation.cases import MISSED
 from mammodet.evaluation.figures import save_figure
 from mammodet.evaluation.model_comparison import ComparedNumber
 from mammodet.evaluation.model_disagreements import IMAGE, Disagreement
@@ -184,30 +185,38 @@ def _case(models: ModelSet, picture: DisputedPicture) -> _Case:
 
 
 def _told(models: ModelSet, row: Disagreement) -> str:
-    what = "Image" if row.kind == IMAGE else f"{row.truth.capitalize()} lesion {row.annotation_id}"
-    first = f"{models.first.name}: {_answer(row.first, row.first_score)}"
-    this = f"{row.model}: {_answer(row.this, row.this_score)}"
+    image = row.kind == IMAGE
+    what = "Image" if image else f"{row.truth.capitalize()} lesion {row.annotation_id}"
+    told = _verdict if image else _finding
+    first = f"{models.first.name}: {told(row.first, row.first_score)}"
+    this = f"{row.model}: {told(row.this, row.this_score)}"
     return f"{what}. {first}; {this}. Right: {right(models, row)}."
 
 
-def _answer(answer: str, score: float) -> str:
-    return answer if answer == "missed" else f"{answer} (score {score:.2f})"
+def _verdict(answer: str, score: float) -> str:
+    return f"{answer} (malignancy {score:.2f})"
+
+
+def _finding(answer: str, score: float) -> str:
+    """Return the class that a lesion was given, with the score of the box."""
+    if answer == MISSED:
+        return answer
+    return f"{answer} ({score if answer == 'malignant' else 1 - score:.2f})"
 
 
 def _lines(models: ModelSet, place: int, picture: DisputedPicture) -> tuple[str, ...]:
     """Return what model number ``place`` says about the image and its disputed lesions."""
-    cases = models.models[place].evaluation.cases
+    cases, image = models.models[place].evaluation.cases, picture.image
     if cases is None:
         return ()
-    image = picture.image
     found = [
-        f"image: {_answer(one.predicted, one.score)}"
+        f"image: {_verdict(one.predicted, one.score)}"
         for one in cases.images
         if one.image_id == image.image_id
     ]
     named = {row.annotation_id for row in image.disagreements}
     found += [
-        f"lesion {one.annotation_id}: {_answer(one.predicted, one.score)}"
+        f"lesion {one.annotation_id}: {_finding(one.predicted, one.score)}"
         for one in cases.lesions
         if one.annotation_id in named
     ]
@@ -215,16 +224,16 @@ def _lines(models: ModelSet, place: int, picture: DisputedPicture) -> tuple[str,
 
 
 def _sentences(models: ModelSet, name: str) -> list[str]:
-    """Tell in words which headlines of a later model are above, below, or not told apart from the first."""
-    groups: dict[str, list[str]] = {"higher": [], "lower": [], "not told apart": []}
+    """Tell in words in which headlines a later model is above, below, or not told apart from the first."""
+    groups: dict[str, list[str]] = {"higher in": [], "lower in": [], "no difference beyond chance in": []}
     for column in headlines(models):
         row = models.compared(name, column.level, column.number)
         if row is None or row.found.interval.low is None or row.found.interval.high is None:
             continue
-        low, high = row.found.interval.low, row.found.interval.high
-        kind = "higher" if low > 0 else "lower" if high < 0 else "not told apart"
-        groups[kind].append(column.title)
-    return [f"{kind}: {', '.join(titles)}" for kind, titles in groups.items() if titles]
+        above, below, neither = groups.values()
+        chosen = above if row.found.interval.low > 0 else below if row.found.interval.high < 0 else neither
+        chosen.append(column.title)
+    return [f"{told} {', '.join(titles)}" for told, titles in groups.items() if titles]
 
 
 def _level_rows(models: ModelSet) -> dict[str, list[tuple[str, list[Any]]]]:
