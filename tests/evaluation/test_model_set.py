@@ -29,7 +29,7 @@ from mammodet.evaluation.model_set_figures import (
 )
 from mammodet.evaluation.model_set_overview import model_set_overview
 from mammodet.evaluation.model_set_pictures import disputed_pictures
-from mammodet.evaluation.model_set_report import write_comparison
+from mammodet.evaluation.model_set_report import render, write_comparison
 from mammodet.evaluation.model_set_tables import (
     comparison_document,
     disputed_counts,
@@ -261,12 +261,12 @@ def test_a_model_may_have_some_levels_only(coco, models, tmp_path, place):
     assert any("n/a" in line for line in model_set_overview(mixed))
 
 
-def test_models_without_boxes_alone(coco, models, tmp_path):
+def test_models_without_boxes_alone(coco, models):
     alike = [classifier(models.models[0]), replace(classifier(models.models[1]), name="other")]
     found = compare_set(coco, alike)
     assert [one.title for one in headlines(found)] == ["AUC images", "AUC breasts", "AUC patients"]
-    write_comparison(found, tmp_path, INPUTS)
-    assert not (tmp_path / "compare_froc.png").exists() and (tmp_path / "compare_roc.png").is_file()
+    assert 'id="boxes"' not in render(found, INPUTS, {})
+    assert models_froc_figure(found) is None and models_roc_figure(found) is not None
 
 
 DEGENERATE = {
@@ -277,13 +277,13 @@ DEGENERATE = {
 
 
 @pytest.mark.parametrize("name", DEGENERATE)
-def test_little_to_compare_is_a_report_all_the_same(coco, results, tmp_path, name):
+def test_little_to_compare_is_a_report_all_the_same(coco, results, name):
     chosen, bootstrap = DEGENERATE[name]
     models = evaluate_models(coco, chosen(results), Protocol(), Options(bootstrap))
-    page = write_comparison(models, tmp_path, INPUTS, disputed_pictures(models, 3)).read_text()
-    text = (tmp_path / "comparison.json").read_text()
-    assert "nan" not in text.lower().replace("nance", "")
-    document = json.loads(text)
+    pictures = disputed_pictures(models, 3)
+    page = render(models, INPUTS, {}, pictures)
+    document = json.loads(json.dumps(comparison_document(models, INPUTS, pictures), allow_nan=False))
+    figures = [draw(models) for draw in (models_roc_figure, models_froc_figure, differences_figure)]
     if name == "one without predictions":
         worse = next(row for row in document["differences"] if row["number"] == "all AR_100")
         assert (worse["this"], worse["difference"]) == (0, -worse["first"])
@@ -292,7 +292,7 @@ def test_little_to_compare_is_a_report_all_the_same(coco, results, tmp_path, nam
         assert "the models answer alike" in page
     if name == "no resamples":
         assert {row["p"] for row in document["differences"] if row["test"].startswith("boot")} == {None}
-        assert not (tmp_path / "compare_differences.png").exists()
+        assert [one is None for one in figures] == [False, False, True]
 
 
 def test_other_categories_have_coco_and_froc_alone(tmp_path):
@@ -301,7 +301,7 @@ def test_other_categories_have_coco_and_froc_alone(tmp_path):
     protocol = Protocol(froc=FrocProtocol(hit_rules=("center", "iou:0.1"), class_aware=True))
     models = evaluate_models(coco, results, protocol, OPTIONS)
     assert models.levels == [] and models.disputed() == []
-    page = write_comparison(models, tmp_path / "out", INPUTS).read_text()
+    page = render(models, INPUTS, {})
     assert "<script" not in page and "&lt;script&gt;" in page
     assert "need the categories" in page and "Disagreements" not in page
     assert len(headlines(models)) == 2
@@ -328,17 +328,17 @@ def test_the_pictures_are_the_same_place_with_the_boxes_of_each(tmp_path):
     assert abs(first[inside, inside] - second[inside, inside]).max() < 12  # the same pixels
 
 
-def test_images_that_cannot_be_read_are_named_and_stay(coco, models, tmp_path):
+def test_images_that_cannot_be_read_are_named_and_stay(coco, models):
     chosen = models.disputed()
     broken = coco.image_path(coco.image_by_id[chosen[1].image_id])
     broken.write_bytes(b"no picture")
     pictures = disputed_pictures(models, 3)
     broken.unlink()
     assert [one.reason for one in pictures] == [NO_FILE, NOT_READ, NO_FILE]
-    page = write_comparison(models, tmp_path, INPUTS, pictures).read_text()
+    page = render(models, INPUTS, {}, pictures)
     assert f"{chosen[1].file_name} ({NOT_READ})" in page
     assert f"{len(chosen)} images are in dispute. Here are 3" in page
-    table = rows((tmp_path / "disagreements.csv").read_text())
+    table = rows(model_set_csv(models, pictures)["disagreements.csv"])
     assert len(table) == sum(map(len, models.disagreements.values()))
     told = {row["picture"] for row in table}
     assert told == {NO_FILE, NOT_READ, "not among the cases shown"}
@@ -389,13 +389,12 @@ def test_nothing_that_users_name_becomes_a_part_of_the_page(tmp_path):
         assert "<script" not in (tmp_path / "out" / f"{name}.svg").read_text()
 
 
-def test_the_page_shows_the_numbers_of_the_document(models, tmp_path):
-    page = write_comparison(models, tmp_path, INPUTS).read_text()
-    document = json.loads((tmp_path / "comparison.json").read_text())
+def test_the_page_shows_the_numbers_of_the_document(models):
+    page, document = render(models, INPUTS, {}), comparison_document(models, INPUTS)
     assert document["schema"] == "mammodet.comparison/1"
     assert document["protocol"]["score_threshold"] == 0.3
     assert document["inputs"] == INPUTS
-    part = page[page.index('id="summary"') : page.index('id="figures"')]
+    part = page[page.index('id="summary"') : page.index('id="disagreements"')]
     body = [re.sub(r"<[^>]*>", " ", row).split() for row in part.split("<tr>")[2:]]
     numbers = [
         {(one["level"], one["number"]): one for one in model["numbers"]} for model in document["models"]
@@ -406,18 +405,15 @@ def test_the_page_shows_the_numbers_of_the_document(models, tmp_path):
             assert f"{one['value']:.3f}" in words and f"{one['interval']['low']:.3f}" in words
 
 
-def test_an_earlier_comparison_is_removed_and_nothing_else(coco, results, models, tmp_path):
-    write_comparison(models, tmp_path, INPUTS)
+def test_an_earlier_comparison_is_removed_and_nothing_else(coco, models, tmp_path):
+    (tmp_path / "compare_froc.svg").write_text("mine")
+    short = compare_set(coco, [classifier(models.models[0]), replace(classifier(models.models[1]), name="d")])
+    write_comparison(short, tmp_path, INPUTS)
+    assert (tmp_path / "compare_froc.svg").read_text() == "mine"
     (tmp_path / "notes.txt").write_text("mine")
-    chosen = {name: results[name] for name in "ab"}
-    write_comparison(evaluate_models(coco, chosen, Protocol(), Options(Bootstrap(0))), tmp_path, INPUTS)
-    assert not (tmp_path / "compare_differences.svg").exists()
+    write_comparison(short, tmp_path, INPUTS)
+    assert not (tmp_path / "compare_froc.svg").exists()
     assert (tmp_path / "notes.txt").read_text() == "mine"
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "compare_differences.svg").write_text("mine")
-    write_comparison(evaluate_models(coco, chosen, Protocol(), Options(Bootstrap(0))), other, INPUTS)
-    assert (other / "compare_differences.svg").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
