@@ -8,7 +8,7 @@ from typing import Any
 from mammodet.datasets.coco import Coco
 from mammodet.evaluation.comparison import Difference, Drawn, compare_drawn
 from mammodet.evaluation.froc_intervals import NUMBERS, SENSITIVITIES, froc_values
-from mammodet.evaluation.froc_table import FrocTable, froc_table, match_rules
+from mammodet.evaluation.froc_table import FrocProtocol, FrocTable, match_rules, table_of
 from mammodet.evaluation.resampling import PatientResamples
 
 # Neither those of all predictions, which grow with how many boxes a model gives, nor AFROC1.
@@ -33,20 +33,26 @@ def compare_froc(
     resamples:
         As ``summary.resamples_of`` makes them of ``coco``.
     """
-    others = froc_table(coco, first, table.protocol)
     pairs = zip(
-        draw_froc(coco, first, others, resamples), draw_froc(coco, second, table, resamples), strict=True
+        draw_froc(coco, first, table.protocol, resamples),
+        draw_froc(coco, second, table.protocol, resamples, table),
+        strict=True,
     )
     for (title, number, one), (_, _, other) in pairs:
         yield title, number, compare_drawn(one, other, resamples)
 
 
 def draw_froc(
-    coco: Coco, results: Sequence[Mapping[str, Any]], table: FrocTable, resamples: PatientResamples
+    coco: Coco,
+    results: Sequence[Mapping[str, Any]],
+    protocol: FrocProtocol,
+    resamples: PatientResamples,
+    table: FrocTable | None = None,
 ) -> Iterator[tuple[str, str, Drawn]]:
-    """Yield title, number and the number in every resample, row by row of the ``table`` of ``results``."""
-    matches = match_rules(coco, results, table.protocol)
-    values = froc_values(matches, resamples, denominator=table.protocol.denominator)
+    """Yield title, number and the number in every resample, row by row; ``table``: that of the results."""
+    matches = match_rules(coco, results, protocol)
+    table = table or table_of(matches, protocol)
+    values = froc_values(matches, resamples, denominator=protocol.denominator)
     for row, found in zip(table.rows, values, strict=True):
         for number in COMPARED:
             place = NUMBERS.index(number)

@@ -69,7 +69,7 @@ def froc_values(
     Parameters
     ----------
     matches:
-        Of the same images: the rules, and the classes. Who is one patient is told by ``resamples`` alone,
+        Of the same images, one per rule and class. Who is one patient is told by ``resamples`` alone,
         whose items must be these images in the same order, as ``summary.resamples_of`` makes them.
     band_of:
         For which of them to compute the curve's band too; by default for none.

@@ -138,7 +138,13 @@ def froc_table(
     InputError
         For a rule in mm when an image with lesions has no spacing.
     """
-    matches = match_rules(coco, results, protocol)
+    return table_of(match_rules(coco, results, protocol), protocol, resamples)
+
+
+def table_of(
+    matches: Sequence[FrocMatches], protocol: FrocProtocol, resamples: PatientResamples | None = None
+) -> FrocTable:
+    """Return the table of what ``match_rules`` matched under the same protocol, as ``froc_table`` does."""
     values: Sequence[FrocValues | None] = [None] * len(matches)
     if resamples is not None and resamples.resamples:
         first = parse_rules(protocol.hit_rules)[0].name

@@ -49,7 +49,7 @@ def running_sums(weights: Weights, places: NDArray[np.int64]) -> NDArray[Any]:
     """Return the summed weights of the first 0, 1, ... of the images at ``places``, [R, len(places) + 1]."""
     kind: Any = np.float64
     if weights.dtype == np.int32:
-        small = int(weights.max(initial=0)) * len(places) < np.iinfo(np.int32).max
+        small = int(weights.max(initial=0)) * len(places) < np.iinfo(np.int32).max // 2  # two sums are added
         kind = np.int32 if small else np.int64
     sums = np.zeros((len(weights), len(places) + 1), dtype=kind)
     np.cumsum(np.take(weights, places, axis=1), axis=1, out=sums[:, 1:])

@@ -23,7 +23,7 @@ from mammodet.evaluation.comparison import (
     paired_delong,
 )
 from mammodet.evaluation.froc_comparison import draw_froc
-from mammodet.evaluation.froc_table import FrocTable, froc_table
+from mammodet.evaluation.froc_table import FrocProtocol, FrocTable
 from mammodet.evaluation.resampling import PatientResamples
 from mammodet.evaluation.roc import roc
 from mammodet.evaluation.summary import Evaluation, resamples_of
@@ -65,9 +65,8 @@ def compare_models(
     bootstrap, DeLong and Obuchowski; the verdicts by the bootstrap of the accuracy and McNemar.
     """
     resamples = resamples_of(coco, evaluation.bootstrap)
-    table = froc_table(coco, other, evaluation.froc.protocol)
     cases = None if evaluation.cases is None else collect_cases(coco, other, evaluation.protocol)
-    first = _drawn(coco, other, table, _judged(cases), resamples)
+    first = _drawn(coco, other, evaluation.froc.protocol, _judged(cases), resamples)
     return compare_drawn_models(first, draw_model(coco, results, evaluation, resamples), resamples)
 
 
@@ -88,7 +87,7 @@ def draw_model(
         As ``summary.resamples_of`` makes them of ``coco``; the same for all models to be compared.
     """
     judged = {name: one for name, one in _judged(evaluation.cases).items() if name in evaluation.levels}
-    return _drawn(coco, results, evaluation.froc, judged, resamples)
+    return _drawn(coco, results, evaluation.froc.protocol, judged, resamples, evaluation.froc)
 
 
 def compare_drawn_models(
@@ -150,15 +149,16 @@ class DrawnLevel:
 def _drawn(
     coco: Coco,
     results: Sequence[Mapping[str, Any]] | None,
-    table: FrocTable,
+    protocol: FrocProtocol,
     judged: Mapping[str, _Cases],
     resamples: PatientResamples,
+    table: FrocTable | None = None,
 ) -> DrawnModel:
     boxes: list[tuple[str, str, Drawn]] = []
     if results is not None:
         found = draw_coco(coco, results, resamples)
         boxes = [("coco", f"{name} {number}", drawn) for (name, number), drawn in found.items()]
-        boxes += draw_froc(coco, results, table, resamples)
+        boxes += draw_froc(coco, results, protocol, resamples, table)
     return DrawnModel(boxes, {name: _drawn_level(cases, resamples) for name, cases in judged.items()})
 
 

@@ -8,6 +8,7 @@ from mammodet.evaluation.resampling import PERCENTILE, Interval, primary
 from mammodet.evaluation.summary import Evaluation
 
 _CLASSES_SHOWN = 4  # all and three more; the rest is in coco.csv
+_STARRED = "* where the bootstrap has no width: Wilson's interval, of an AUC Newcombe's"
 _RULE_WIDTH = 22  # of the hit rules and the title above them
 
 
@@ -15,7 +16,8 @@ def overview(evaluation: Evaluation) -> list[str]:
     """Return the main numbers as lines, then what was left out and what could not be given."""
     lines = [*_detection_lines(evaluation), "", *_froc_lines(evaluation), ""]
     if evaluation.reason is not None:
-        return [*lines, evaluation.reason]
+        starred = any(line.endswith("*") or "* " in line for line in lines)
+        return [*lines, *([_STARRED] if starred else []), evaluation.reason]
     return [*lines, *_level_lines(evaluation), *_interval_remarks(evaluation), *_remarks(evaluation)]
 
 
@@ -92,7 +94,7 @@ def _interval_remarks(evaluation: Evaluation) -> list[str]:
         return ["", f"no interval of the AUC of images: {images.reason}"]
     undefined = images.undefined if images is not None else 0
     made += f", {undefined} with images of one class only" if undefined else ""
-    return ["", made, "* where the bootstrap has no width: Wilson's interval, of an AUC Newcombe's"]
+    return ["", made, _STARRED]
 
 
 def _remarks(evaluation: Evaluation) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from mammodet.evaluation.comparison import paired_bootstrap
 from mammodet.evaluation.froc import CPM_POINTS
 from mammodet.evaluation.froc_intervals import NUMBERS, froc_values
 from mammodet.evaluation.froc_matching import FrocMatches
@@ -55,11 +56,17 @@ def correlated(rng, patient, patients):
     return np.sqrt(1 - SHARED) * own + np.sqrt(SHARED) * shared[patient]
 
 
-def study(rng, patients=PATIENTS):
-    """Return what matching gives, and the patient of every image."""
+def study(rng, patients=PATIENTS, models=1):
+    """Return what matching gives for each of some equally good models, and the patient of every image."""
     patient = np.repeat(np.arange(patients), VIEWS)
     diseased = (rng.random(patients) < DISEASED)[patient] & (np.arange(len(patient)) % VIEWS < 2)
     lesions = np.where(diseased, rng.integers(1, 3, len(patient)), 0)
+    return [model(rng, patient, lesions) for _ in range(models)], patient.tolist()
+
+
+def model(rng, patient, lesions):
+    """Return what matching gives for images of these patients with so many lesions."""
+    patients = int(patient[-1]) + 1
     wrong_image = np.repeat(np.arange(len(patient)), rng.poisson(WRONG, len(patient)))
     lesion_image = np.repeat(np.arange(len(patient)), lesions)
     owners = patient[np.concatenate([wrong_image, lesion_image])]
@@ -83,14 +90,14 @@ def study(rng, patients=PATIENTS):
         is_normal=lesions == 0,
         breast=np.arange(len(patient)),
         patient=patient,
-    ), patient.tolist()
+    )
 
 
 def test_the_truth_by_formula_is_that_of_a_large_study():
     matches, patients = study(np.random.default_rng(0), 20_000)
     once = PatientResamples(patients, 1)
     once.weights = lambda: [np.ones((1, len(patients)), dtype=np.int32)]
-    large = dict(zip(NUMBERS, froc_values([matches], once)[0].numbers[0], strict=True))
+    large = dict(zip(NUMBERS, froc_values(matches, once)[0].numbers[0], strict=True))
     assert {name: large[name] for name in TRUTH} == pytest.approx(TRUTH, abs=0.01)
 
 
@@ -99,7 +106,7 @@ def test_with_four_images_per_patient_intervals_by_patient_hold_the_truth():
     rng = np.random.default_rng(3)
     found = dict.fromkeys([*TRUTH, "wilson"], 0)
     for number in range(STUDIES):
-        matches, patients = study(rng)
+        (matches,), patients = study(rng)
         resamples = PatientResamples(patients, 1000, number)
         intervals = froc_values([matches], resamples)[0].intervals(resamples)
         for name, truth in TRUTH.items():
@@ -112,3 +119,19 @@ def test_with_four_images_per_patient_intervals_by_patient_hold_the_truth():
     by_lesion = shares.pop("wilson")
     assert all(0.93 <= share <= 0.97 for share in shares.values()), shares
     assert by_lesion < 0.90, by_lesion  # too narrow: lesions of a patient are not independent
+
+
+@pytest.mark.slow
+def test_two_equally_good_models_seldom_differ():
+    rng = np.random.default_rng(4)
+    differ = dict.fromkeys(TRUTH, 0)
+    for number in range(STUDIES):
+        matches, patients = study(rng, models=2)
+        resamples = PatientResamples(patients, 1000, number)
+        values = [one.numbers.T for one in froc_values(matches, resamples)]
+        for name in TRUTH:
+            pair = tuple(one[NUMBERS.index(name)] for one in values)
+            differ[name] += paired_bootstrap(0.5, 0.5, pair, resamples).p < 0.05
+    shares = {name: count / STUDIES for name, count in differ.items()}
+    print(shares)
+    assert all(0.02 <= share <= 0.08 for share in shares.values()), shares

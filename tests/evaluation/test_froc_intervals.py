@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mammodet.datasets.coco import Coco
+from mammodet.evaluation.figures import froc_figure
 from mammodet.evaluation.froc import DENOMINATORS, POINTS
 from mammodet.evaluation.froc_comparison import COMPARED, compare_froc
 from mammodet.evaluation.froc_intervals import BAND_POINTS, NUMBERS, froc_values
@@ -17,6 +18,7 @@ from mammodet.evaluation.froc_table import FrocProtocol, froc_document, froc_tab
 from mammodet.evaluation.model_comparison import compare_models, comparison_csv
 from mammodet.evaluation.overview import overview
 from mammodet.evaluation.protocol import Protocol
+from mammodet.evaluation.report import write_report
 from mammodet.evaluation.resampling import Bootstrap, PatientResamples
 from mammodet.evaluation.summary import Options, evaluate, resamples_of
 from mammodet.evaluation.tables import csv_tables
@@ -182,6 +184,21 @@ def test_the_patients_are_those_of_all_other_numbers():
     assert (row.units, resamples.patients) == (4, 2)
     without_lesion = sum(int((part[:, 0] == 0).sum()) for part in resamples.chunks())
     assert row.intervals["cpm"].undefined == without_lesion > 0
+
+
+def test_the_figure_shows_the_band_and_says_what_it_is(tmp_path):
+    coco, results = screening(10)
+    inputs = {name: {"path": name, "sha256": "0"} for name in ("ground_truth", "predictions")}
+    for resamples, bands in ((100, 1), (0, 0)):
+        evaluation = evaluate(coco, results, Protocol(), Options(Bootstrap(resamples, 0.9)))
+        axes = froc_figure(evaluation.froc).axes[0]
+        assert len(axes.collections) == bands
+        label, interval = axes.get_legend().get_texts()[0].get_text(), evaluation.froc.rows[0].intervals
+        assert label.startswith("center: CPM 0.") and label.endswith("]") == bool(bands)
+        page = write_report(evaluation, tmp_path, inputs).read_text()
+        assert ("Band: pointwise 90 % interval by patient of center" in page) == bool(bands)
+        shown = "{0.low:.3f} to {0.high:.3f}".format(interval["wafroc"]) if bands else "n/a"
+        assert (f"<small>{shown}</small>" in page) == bool(bands)
 
 
 EMPTY = {
