@@ -18,7 +18,7 @@ _DEPTHS = (1.5, 3.0, 4.5, 6.0)  # px of the reduced image to each side of a line
 _LOWEST = 0.8  # of the breast's height: so far down the chest wall a muscle may reach
 _LEAST_STEP = 0.11  # of the breast's spread of brightness
 _LEAST_AGREEMENT = 0.85  # share of the line's points that are brighter on the muscle's side
-_LEAST_INSIDE = 0.2  # the muscle is brighter than the median of the rest by this part of the spread
+_LEAST_INSIDE = 0.25  # the muscle is brighter than the median of the rest by this part of the spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ def best_line(small: NDArray[np.float32], breast: NDArray[np.bool_]) -> Pectoral
     """Return the line that looks most like the muscle's edge, sure or not; None for a breast too small."""
     right = chest_wall_is_right(breast)
     image, mask = (small[:, ::-1], breast[:, ::-1]) if right else (small, breast)
-    image = cv2.GaussianBlur(np.ascontiguousarray(image, dtype=np.float32), (0, 0), 1.2)
+    image = np.asarray(cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), 1.2), dtype=np.float32)
     spread = float(np.subtract(*np.percentile(image[mask], [90, 10]))) if mask.any() else 0.0
     frame = _frame(mask)
     if frame is None or spread < 1e-6:
@@ -164,7 +164,7 @@ def _steps(
                 valid &= inside & mask[rows, columns]
             total += image[rows, columns]
         sides.append(total / len(_DEPTHS))
-    fall = np.clip(sides[0] - sides[1], -0.6, 0.6)
+    fall = np.clip(sides[0] - sides[1], -1.0, 1.0)
     known = valid.sum(axis=1)
     mean = np.where(valid, fall, 0).sum(axis=1) / np.maximum(known, 1)
     agreement = (valid & (fall > 0.02)).sum(axis=1) / np.maximum(known, 1)

@@ -11,27 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammodet.datasets.coco import Coco
+from mammodet.evaluation.error_cases import UNKNOWN, ErrorCase, error_cases, negatives
 from mammodet.evaluation.error_costs import (
     ALL_FALSE_NEGATIVES,
     ALL_FALSE_POSITIVES,
     average_precisions,
-    missed_lesions,
 )
 from mammodet.evaluation.error_matching import (
-    BACKGROUND,
     KIND_NAMES,
     MISSED,
-    POOR_BOX,
-    WRONG_CLASS,
     BoxKinds,
     box_kinds,
 )
 from mammodet.evaluation.lesion_views import ViewRow, view_table
 from mammodet.evaluation.resampling import PatientResamples
 
-FALSE_POSITIVE, FALSE_NEGATIVE = "false positive", "false negative"
-UNKNOWN = "unknown"
-NOT_LOOKED_AT = "image not looked at"
 KINDS = (*KIND_NAMES.values(), MISSED)
 ALL_KINDS = (*KINDS, ALL_FALSE_POSITIVES, ALL_FALSE_NEGATIVES)
 
@@ -43,44 +37,6 @@ class ErrorRules:
     score_threshold: float
     iou: float = 0.5
     background_iou: float = 0.1
-
-
-@dataclass(frozen=True)
-class ErrorCase:
-    """One false positive (a box) or one false negative (a lesion) at the score threshold.
-
-    Parameters
-    ----------
-    kind:
-        Of a false positive one of ``KIND_NAMES``; of a false negative "wrong class" or "poor box" when such a
-        box is about the lesion (the best one's ``score``, ``iou`` and place in the results are given), else
-        "missed".
-    bbox:
-        ``[x, y, width, height]`` in the source frame: the predicted box, or the lesion that is not found.
-    category:
-        Of the box, or of the lesion.
-    score, prediction:
-        Of the box, and its place in the results; None of a missed lesion.
-    lesion, lesion_category, iou:
-        Id of the annotation that the case is about, for a background box the one that it overlaps most; None
-        when it overlaps none.
-    place, place_reason:
-        Of a background box: where it lies, or "unknown" and why; otherwise None.
-    """
-
-    error: str
-    kind: str
-    image_id: int
-    file_name: str
-    bbox: tuple[float, float, float, float]
-    category: str
-    score: float | None
-    prediction: int | None
-    lesion: int | None
-    lesion_category: str | None
-    iou: float | None
-    place: str | None = None
-    place_reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -181,7 +137,7 @@ def analyse_errors(
         lesions=len(boxes.lesions),
         ap=_by_name(precisions[""], names),
         kinds=_kind_rows(coco, boxes, rules.score_threshold, precisions, names),
-        cases=_cases(coco, results, boxes, rules.score_threshold, names),
+        cases=error_cases(coco, results, boxes, rules.score_threshold, names),
         views=view_table(coco, {coco.annotations[place]["id"] for place in found}, names, resamples),
     )
 
@@ -201,10 +157,10 @@ def _kind_rows(
     category_of = np.array([one["category_id"] for one in coco.annotations], dtype=np.int64)
     above = boxes.score >= threshold
     positives = [_tally(boxes.kind, boxes.category, chosen) for chosen in (above, np.ones_like(above))]
-    negatives = [
+    lost = [
         Counter(
             (kind, number)
-            for place, (kind, _) in _negatives(boxes, least).items()
+            for place, (kind, _) in negatives(boxes, least).items()
             for number in ("all", int(category_of[place]))
         )
         for least in (threshold, 0.0)
@@ -216,7 +172,7 @@ def _kind_rows(
             fixed = _by_name(precisions[kind], names)[name]
             wanted = KINDS if kind in (ALL_FALSE_POSITIVES, ALL_FALSE_NEGATIVES) else (kind,)
             boxes_of = (0, 0) if kind == ALL_FALSE_NEGATIVES else _sums(positives, wanted, key)
-            lesions_of = (0, 0) if kind == ALL_FALSE_POSITIVES else _sums(negatives, wanted, key)
+            lesions_of = (0, 0) if kind == ALL_FALSE_POSITIVES else _sums(lost, wanted, key)
             dap = None if base is None or fixed is None else fixed - base
             rows.append(KindRow(name, kind, boxes_of[0], lesions_of[0], boxes_of[1], lesions_of[1], dap))
     return tuple(rows)
@@ -235,88 +191,3 @@ def _tally(kind: NDArray[np.int8], category: NDArray[np.int64], chosen: NDArray[
             found[name, one] = size
             found[name, "all"] += size
     return found
-
-
-def _negatives(boxes: BoxKinds, threshold: float) -> dict[int, tuple[str, int | None]]:
-    """Return kind and box of every lesion not found at a threshold; wrong class goes before poor box."""
-    found: dict[int, tuple[str, int | None]] = {}
-    for place in missed_lesions(boxes, threshold).tolist():
-        found[place] = MISSED, None
-    unfound = np.setdiff1d(boxes.lesions, boxes.found(threshold))
-    for number in (POOR_BOX, WRONG_CLASS):
-        chosen = boxes.order[((boxes.kind == number) & (boxes.score >= threshold))[boxes.order]]
-        chosen = chosen[np.isin(boxes.lesion[chosen], unfound)]
-        places, first = np.unique(boxes.lesion[chosen], return_index=True)  # the best box of each
-        for place, box in zip(places.tolist(), chosen[first].tolist(), strict=True):
-            found[place] = (KIND_NAMES[number], box)
-    return found
-
-
-def _cases(
-    coco: Coco,
-    results: Sequence[Mapping[str, Any]],
-    boxes: BoxKinds,
-    threshold: float,
-    names: Mapping[int, str],
-) -> tuple[ErrorCase, ...]:
-    wrong = np.isin(boxes.kind, tuple(KIND_NAMES)) & (boxes.score >= threshold)
-    cases = [_positive(coco, results, boxes, box, names) for box in np.flatnonzero(wrong).tolist()]
-    for place, (kind, box) in _negatives(boxes, threshold).items():
-        cases.append(_negative(coco, boxes, place, kind, box, names=names))
-    return tuple(sorted(cases, key=_rank))
-
-
-def _rank(case: ErrorCase) -> tuple[Any, ...]:
-    size = case.bbox[2] * case.bbox[3]
-    return (
-        case.score is None,
-        -(case.score or 0.0),
-        -size,
-        case.image_id,
-        case.error,
-        case.bbox,
-        case.category,
-    )
-
-
-def _positive(
-    coco: Coco, results: Sequence[Mapping[str, Any]], boxes: BoxKinds, box: int, names: Mapping[int, str]
-) -> ErrorCase:
-    result, place = results[box], int(boxes.lesion[box])
-    about = coco.annotations[place] if place >= 0 else None
-    background = boxes.kind[box] == BACKGROUND
-    return ErrorCase(
-        error=FALSE_POSITIVE,
-        kind=KIND_NAMES[int(boxes.kind[box])],
-        image_id=result["image_id"],
-        file_name=coco.image_by_id[result["image_id"]]["file_name"],
-        bbox=tuple(map(float, result["bbox"])),
-        category=names[result["category_id"]],
-        score=float(result["score"]),
-        prediction=box,
-        lesion=None if about is None else about["id"],
-        lesion_category=None if about is None else names[about["category_id"]],
-        iou=None if about is None else float(boxes.iou[box]),
-        place=UNKNOWN if background else None,
-        place_reason=NOT_LOOKED_AT if background else None,
-    )
-
-
-def _negative(
-    coco: Coco, boxes: BoxKinds, place: int, kind: str, box: int | None, *, names: Mapping[int, str]
-) -> ErrorCase:
-    lesion = coco.annotations[place]
-    name = names[lesion["category_id"]]
-    return ErrorCase(
-        error=FALSE_NEGATIVE,
-        kind=kind,
-        image_id=lesion["image_id"],
-        file_name=coco.image_by_id[lesion["image_id"]]["file_name"],
-        bbox=tuple(map(float, lesion["bbox"])),
-        category=name,
-        score=None if box is None else float(boxes.score[box]),
-        prediction=box,
-        lesion=lesion["id"],
-        lesion_category=name,
-        iou=None if box is None else float(boxes.iou[box]),
-    )

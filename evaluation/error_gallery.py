@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import cv2
@@ -15,15 +16,9 @@ from numpy.typing import NDArray
 from mammodet.datasets.coco import CATEGORY_NAMES, to_xyxy
 from mammodet.datasets.drawing import draw_boxes
 from mammodet.datasets.figure_style import STYLE
-from mammodet.evaluation.error_analysis import (
-    FALSE_NEGATIVE,
-    FALSE_POSITIVE,
-    KINDS,
-    MISSED,
-    ErrorAnalysis,
-    ErrorCase,
-    ErrorPicture,
-)
+from mammodet.evaluation.error_analysis import KINDS, ErrorAnalysis, ErrorPicture
+from mammodet.evaluation.error_cases import FALSE_NEGATIVE, FALSE_POSITIVE, ErrorCase
+from mammodet.evaluation.error_matching import MISSED
 
 CONTEXT = 2.5  # the crop is so many times as long as the box
 LEAST_CROP = 256  # px of the file
@@ -42,7 +37,8 @@ def worst_cases(cases: Sequence[ErrorCase], most: int = PER_KIND) -> list[int]:
         error = FALSE_NEGATIVE if kind == MISSED else FALSE_POSITIVE
         places = [place for place, one in enumerate(cases) if one.kind == kind and one.error == error]
         seen: set[int] = set()
-        fresh, more = [], []
+        fresh: list[int] = []
+        more: list[int] = []
         for place in places:
             (more if cases[place].image_id in seen else fresh).append(place)
             seen.add(cases[place].image_id)
@@ -129,6 +125,13 @@ def crop_png(
     return bytes(cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes())
 
 
+def decoded(picture: ErrorPicture) -> NDArray[np.uint8]:
+    """Return the pixels of a picture, uint8 [h, w, 3], RGB."""
+    pixels = cv2.imdecode(np.frombuffer(picture.png, dtype=np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None  # made by crop_png
+    return np.asarray(pixels[:, :, ::-1], dtype=np.uint8)
+
+
 def caption(case: ErrorCase) -> tuple[str, ...]:
     """Return what stands below the picture of a case, up to three lines."""
     width, height = (f"{value:.0f}" for value in case.bbox[2:])
@@ -139,7 +142,8 @@ def caption(case: ErrorCase) -> tuple[str, ...]:
     about = case.place
     if case.lesion is not None and case.error == FALSE_POSITIVE and about is None:
         about = f"on a {case.lesion_category} lesion, IoU {case.iou:.2f}"
-    return tuple(line for line in (told, about, case.file_name) if line)
+    name = "/".join(PurePosixPath(case.file_name).parts[-2:])
+    return tuple(line for line in (told, about, name) if line)
 
 
 def legend(analysis: ErrorAnalysis) -> str:
@@ -169,8 +173,7 @@ def gallery_figure(analysis: ErrorAnalysis) -> Figure | None:
             for axes in line:
                 axes.axis("off")
             for axes, picture in zip(line, pictures, strict=False):
-                coded = np.frombuffer(picture.png, dtype=np.uint8)
-                axes.imshow(cv2.imdecode(coded, cv2.IMREAD_COLOR)[:, :, ::-1])
+                axes.imshow(decoded(picture))
                 below = "\n".join(_shortened(text) for text in picture.caption)
                 axes.text(0, -0.03, below, transform=axes.transAxes, va="top", fontsize=6.5, color="0.25")
             title = "missed lesions" if kind == MISSED else f"false positives: {kind}"

@@ -14,7 +14,8 @@ from mammodet.datasets.coco import Coco
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.mammogram import read_mammogram
 from mammodet.datasets.standardise import Recipe
-from mammodet.evaluation.error_analysis import UNKNOWN, ErrorAnalysis, ErrorCase, ErrorPicture
+from mammodet.evaluation.error_analysis import ErrorAnalysis, ErrorPicture
+from mammodet.evaluation.error_cases import UNKNOWN, ErrorCase
 from mammodet.evaluation.error_gallery import caption, crop_png, worst_cases
 from mammodet.evaluation.error_places import BreastMap
 
@@ -46,6 +47,8 @@ def look_at_images(
     progress:
         Given the ids of the images, yields them.
     """
+    if not most:
+        return analysis
     shown = worst_cases(analysis.cases)
     wanted: defaultdict[int, list[int]] = defaultdict(list)  # image -> background cases
     order = [analysis.cases[place].image_id for place in shown]

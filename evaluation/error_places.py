@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mammodet.datasets.breast import breast_mask, reduced
 from mammodet.datasets.coco import to_xyxy
 from mammodet.datasets.pectoral import find_pectoral, possible_muscle
-from mammodet.evaluation.error_analysis import UNKNOWN
+from mammodet.evaluation.error_cases import UNKNOWN
 
 OUTSIDE, MUSCLE, TISSUE = "outside the breast", "pectoral muscle", "breast tissue"
 NO_BREAST = "breast not found"

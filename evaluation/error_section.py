@@ -12,14 +12,13 @@ from typing import Any
 import cv2
 import jinja2
 import matplotlib as mpl
-import numpy as np
 from markupsafe import Markup
 
 from mammodet.datasets.figure_style import STYLE
 from mammodet.evaluation.error_analysis import KINDS, ErrorAnalysis, ErrorPicture
 from mammodet.evaluation.error_costs import ALL_FALSE_NEGATIVES, ALL_FALSE_POSITIVES
 from mammodet.evaluation.error_figure import error_figure
-from mammodet.evaluation.error_gallery import legend
+from mammodet.evaluation.error_gallery import decoded, legend
 from mammodet.evaluation.error_matching import KIND_NAMES, MISSED, POOR_BOX, WRONG_CLASS
 
 _TEMPLATE = Path(__file__).with_name("error_section.html")
@@ -83,7 +82,7 @@ def _figure_uri(errors: ErrorAnalysis) -> str | None:
 
 def _shown(picture: ErrorPicture) -> _Shown:
     """Turn a PNG into a JPEG of a quarter of its size; the PNG is in gallery.png."""
-    pixels = cv2.imdecode(np.frombuffer(picture.png, dtype=np.uint8), cv2.IMREAD_COLOR)
-    coded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+    pixels = decoded(picture)
+    coded = cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
     uri = f"data:image/jpeg;base64,{base64.b64encode(coded).decode('ascii')}"
     return _Shown(uri, tuple(picture.caption), pixels.shape[1], pixels.shape[0])

@@ -6,17 +6,19 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
+from operator import attrgetter
 from typing import Any
 
-from mammodet.evaluation.error_analysis import ErrorAnalysis, ErrorCase, KindRow
+from mammodet.evaluation.error_analysis import ErrorAnalysis, KindRow
+from mammodet.evaluation.error_cases import ErrorCase
 from mammodet.evaluation.lesion_views import ViewRow
 from mammodet.evaluation.resampling import Interval, primary
 
 ERROR_TABLES = ("errors", "error_kinds", "error_places", "views")
 _NOT_AVAILABLE = "n/a"  # as in the other tables
-_CASE_COLUMNS = (
-    *("error", "kind", "image_id", "file_name", "x", "y", "width", "height", "category", "score"),
-    *("prediction", "lesion", "lesion_category", "iou", "place", "place_reason"),
+_CASE_FIELDS = (
+    *("error", "kind", "image_id", "file_name", "category", "score", "prediction"),
+    *("lesion", "lesion_category", "iou", "place", "place_reason"),
 )
 _SHARES = ("any_share", "both_share")
 _VIEW_COLUMNS = (
@@ -34,7 +36,7 @@ def error_tables(analysis: ErrorAnalysis) -> dict[str, str]:
     """
     places = [{"place": name, "boxes": size} for name, size in analysis.places().items()]
     return {
-        "errors.csv": _table(map(_case_row, analysis.cases), _CASE_COLUMNS),
+        "errors.csv": _case_table(analysis.cases),
         "error_kinds.csv": _table(map(asdict, analysis.kinds), [one.name for one in fields(KindRow)]),
         "error_places.csv": _table(places, ("place", "boxes")),
         "views.csv": _table(map(_view_row, analysis.views), _VIEW_COLUMNS),
@@ -60,10 +62,14 @@ def errors_document(analysis: ErrorAnalysis) -> dict[str, Any]:
     }
 
 
-def _case_row(case: ErrorCase) -> dict[str, Any]:
-    row = {one.name: getattr(case, one.name) for one in fields(ErrorCase) if one.name != "bbox"}
-    row |= dict(zip(("x", "y", "width", "height"), case.bbox, strict=True))
-    return {name: value for name, value in row.items() if value is not None}  # what does not apply
+def _case_table(cases: Sequence[ErrorCase]) -> str:
+    """Write the cases, which may be very many; what does not apply to one is empty."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow((*_CASE_FIELDS, "x", "y", "width", "height"))
+    columns = attrgetter(*_CASE_FIELDS)
+    writer.writerows((*columns(case), *case.bbox) for case in cases)
+    return stream.getvalue()
 
 
 def _view_row(view: ViewRow) -> dict[str, Any]:
@@ -81,7 +87,5 @@ def _table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow(
-            [_NOT_AVAILABLE if row.get(name, "") is None else row.get(name, "") for name in columns]
-        )
+        writer.writerow([_NOT_AVAILABLE if row[name] is None else row[name] for name in columns])
     return stream.getvalue()

@@ -150,7 +150,7 @@ def _row(
     hits = np.array(
         [[any(one in found for one in view) for view in (pair.cc, pair.mlo)] for pair in pairs], dtype=bool
     ).reshape(-1, 2)  # [N, view]
-    either, both = hits.any(axis=1), hits.all(axis=1)
+    either, both = hits[:, 0] | hits[:, 1], hits[:, 0] & hits[:, 1]
     rules = [pair.rule for pair in pairs]
     patients = [pair.patient for pair in pairs]
     return ViewRow(

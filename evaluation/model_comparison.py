@@ -87,7 +87,7 @@ def draw_model(
         As ``summary.resamples_of`` makes them of ``coco``; the same for all models to be compared.
     """
     judged = {name: one for name, one in _judged(evaluation.cases).items() if name in evaluation.levels}
-    return _drawn(coco, results, evaluation.froc.protocol, judged, resamples, evaluation.froc)
+    return _drawn(coco, results, evaluation.froc.protocol, judged, resamples, table=evaluation.froc)
 
 
 def compare_drawn_models(
@@ -152,6 +152,7 @@ def _drawn(
     protocol: FrocProtocol,
     judged: Mapping[str, _Cases],
     resamples: PatientResamples,
+    *,
     table: FrocTable | None = None,
 ) -> DrawnModel:
     boxes: list[tuple[str, str, Drawn]] = []

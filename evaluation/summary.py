@@ -14,7 +14,7 @@ from mammodet.evaluation.cases import MISSED, Cases, collect_cases
 from mammodet.evaluation.coco_intervals import coco_intervals
 from mammodet.evaluation.detection_metrics import match_boxes
 from mammodet.evaluation.error_analysis import ErrorAnalysis, ErrorRules, analyse_errors
-from mammodet.evaluation.error_pixels import look_at_images
+from mammodet.evaluation.error_pixels import Progress, look_at_images
 from mammodet.evaluation.error_tables import errors_document
 from mammodet.evaluation.froc_table import FrocTable, froc_document, froc_table
 from mammodet.evaluation.fusion import patients_of_images
@@ -33,13 +33,15 @@ _PACKAGES = ("mammodet", "pycocotools", "scikit-learn", "scipy", "numpy", "matpl
 class Options:
     """How an evaluation is made beside its protocol: intervals, operating points, a fitted fusion rule.
 
-    ``error_images`` is how many images are read at most for the places and pictures of errors.
+    ``error_images`` is how many images are read at most for the places and pictures of errors; ``progress``
+    is given their ids and yields them.
     """
 
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
     points: Sequence[PointRule] = DEFAULT_RULES
     fitted: LogisticRule | None = None
     error_images: int = 0
+    progress: Progress = iter
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def evaluate(
     rules = ErrorRules(protocol.score_threshold, protocol.error_iou, protocol.error_background_iou)
     names = dict(zip(sorted(known), matched.classes, strict=True))
     errors = analyse_errors(coco, results, rules, names, resamples)
-    errors = look_at_images(coco, results, errors, options.error_images)
+    errors = look_at_images(coco, results, errors, options.error_images, options.progress)
     if known != dict(CATEGORY_NAMES):
         reason = (
             f"image, breast and lesion tables need the categories {_listed(dict(CATEGORY_NAMES))}; "

@@ -112,6 +112,8 @@ def evaluate_files(arguments: Arguments) -> list[str]:
     """Evaluate the predictions, write everything into ``arguments.out``, and return the lines to print."""
     # Imported here, because scikit-learn and matplotlib would make --help slow; jsonargparse also runs what
     # stands below TYPE_CHECKING.
+    from tqdm import tqdm  # noqa: PLC0415
+
     from mammodet.datasets.atomic import write_text  # noqa: PLC0415
     from mammodet.evaluation.fusion_rules import LogisticRule  # noqa: PLC0415
     from mammodet.evaluation.fusion_table import fit_on  # noqa: PLC0415
@@ -121,7 +123,12 @@ def evaluate_files(arguments: Arguments) -> list[str]:
     from mammodet.evaluation.summary import evaluate  # noqa: PLC0415
 
     fitted = None if arguments.fusion is None else LogisticRule.load(Path(arguments.fusion))
-    options = replace(evaluation_options(arguments), fitted=fitted, error_images=arguments.error_images)
+    options = replace(
+        evaluation_options(arguments),
+        fitted=fitted,
+        error_images=arguments.error_images,
+        progress=lambda images: tqdm(images, unit="image", desc="looking at errors", disable=None),
+    )
     protocol = evaluation_protocol(arguments)
     coco = read_ground_truth(arguments)
     results = read_results(arguments, arguments.predictions, coco)

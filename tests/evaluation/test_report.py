@@ -106,14 +106,15 @@ def test_the_page_is_whole_and_reaches_for_nothing_outside(tmp_path):
         "metrics.json",
         *(f"{name}.csv" for name in ("coco", "froc", "froc_curves", "roc", "intervals", "calibration")),
         *(f"{name}.csv" for name in ("operating_points", "fusion")),
+        *(f"{name}.csv" for name in ("errors", "error_kinds", "error_places", "views")),
         *(f"{name}{plural}.csv" for name in ("image", "breast", "patient", "lesion") for plural in ("", "s")),
         *(
             f"{name}.{suffix}"
-            for name in ("roc", "froc", "confusion", "reliability")
+            for name in ("roc", "froc", "confusion", "reliability", "errors")
             for suffix in ("png", "svg")
         ),
     }
-    assert page.count("data:image/svg+xml;base64,") == 4
+    assert page.count("data:image/svg+xml;base64,") == 5
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     assert "prefers-color-scheme: dark" in page
     assert "at least 0.3 count" in page
@@ -169,6 +170,7 @@ def test_nothing_of_an_earlier_evaluation_stays(tmp_path):
         "report.html",
         "metrics.json",
         *(f"{name}.csv" for name in ("coco", "intervals", "froc", "froc_curves")),
+        *(f"{name}.csv" for name in ("errors", "error_kinds", "error_places", "views")),
     }
 
 
