@@ -141,8 +141,9 @@ def compare_set(coco: Coco, models: Iterable[Model]) -> ModelSet:
         other = draw_model(coco, one.results, one.evaluation, resamples)
         differences[one.name] = compare_drawn_models(drawn, other, resamples)
         cases, others = first.evaluation.cases, one.evaluation.cases
-        known = cases is not None and others is not None
-        disputes[one.name] = disagreements(cases, others, one.name) if known else []
+        disputes[one.name] = []
+        if cases is not None and others is not None:
+            disputes[one.name] = disagreements(cases, others, one.name)
     return ModelSet(coco, found, differences, disputes)
 
 

@@ -195,10 +195,10 @@ def _found(models: ModelSet, level: str, number: str) -> Iterator[tuple[int, Dif
 
 
 def _draw_difference(axes: Axes, found: Difference, y: float, place: int) -> None:
-    low, high = found.interval.low, found.interval.high
-    axes.plot([low, high], [y, y], color=_colour(place), linewidth=1.6, solid_capstyle="butt")
+    middle, *ends = np.array([found.difference, found.interval.low, found.interval.high], dtype=np.float64)
+    axes.plot(ends, [y, y], color=_colour(place), linewidth=1.6, solid_capstyle="butt")
     mark = _MARKS[place % len(_MARKS)]
-    axes.plot([found.difference], [y], color=_colour(place), marker=mark, markersize=5.5, linestyle="none")
+    axes.plot([middle], [y], color=_colour(place), marker=mark, markersize=5.5, linestyle="none")
 
 
 def _told(found: Difference) -> str:

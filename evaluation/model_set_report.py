@@ -43,7 +43,7 @@ from mammodet.evaluation.summary import package_versions
 REPORT, DOCUMENT = "compare.html", "comparison.json"
 _TEMPLATE = Path(__file__).with_name("compare.html")
 _FIGURES = {
-    "compare_differences": "Differences to the first model; an interval beyond 0 is more than chance",
+    "compare_differences": "Differences to the first model with their intervals by patient",
     "compare_roc": "ROC curves of the malignancy score",
     "compare_froc": "FROC curves, a panel per hit rule",
 }
