@@ -1,4 +1,4 @@
-"""The picture of `mammodet compare` in the docs: phantoms, and three made-up detectors, of which one is better.
+"""The picture of `mammodet compare` in the docs: phantoms and three made-up detectors, one of them better.
 
     python docs/figures/model_comparison.py docs/images [--work FOLDER] [--patients 24]
 
