@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest, chi2, norm
 
 from mammodet.datasets.coco import Coco
@@ -39,6 +39,14 @@ class Difference:
     interval: Interval
     p: float | None
     reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A number of one model, None where it does not exist, and its ``values`` [R] in every resample."""
+
+    value: float | None
+    values: NDArray[np.float64]
 
 
 def paired_delong(
@@ -130,17 +138,27 @@ def compare_coco(
 
     ``resamples`` must be those of ``fusion.patients_of_images(coco)``.
     """
-    patient_of = patients_of_images(coco)
-    matched = [match_boxes(coco, results) for results in (first, second)]
-    numbers = [one.numbers() for one in matched]
-    drawn = [coco_values(one, patient_of, resamples) for one in matched]
+    one, other = (draw_coco(coco, results, resamples) for results in (first, second))
     found: dict[str, dict[str, Difference]] = {}
-    for place, (name, number) in enumerate(drawn[0][0]):
-        values = (drawn[0][1][:, place], drawn[1][1][:, place])
-        found.setdefault(name, {})[number] = paired_bootstrap(
-            numbers[0][name][number], numbers[1][name][number], values, resamples
-        )
+    for (name, number), drawn in one.items():
+        found.setdefault(name, {})[number] = compare_drawn(drawn, other[name, number], resamples)
     return found
+
+
+def draw_coco(
+    coco: Coco, results: Sequence[Mapping[str, Any]], resamples: PatientResamples
+) -> dict[tuple[str, str], Drawn]:
+    """Return the twelve COCO numbers of checked results in every resample, by class name and number."""
+    matched = match_boxes(coco, results)
+    numbers = matched.numbers()
+    names, values = coco_values(matched, patients_of_images(coco), resamples)
+    columns = zip(names, values.T, strict=True)
+    return {(name, number): Drawn(numbers[name][number], column) for (name, number), column in columns}
+
+
+def compare_drawn(first: Drawn, second: Drawn, resamples: PatientResamples) -> Difference:
+    """Compare a number of two models by the paired bootstrap; both must come of these resamples."""
+    return paired_bootstrap(first.value, second.value, (first.values, second.values), resamples)
 
 
 def _none(test: str, reason: str) -> Difference:

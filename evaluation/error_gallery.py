@@ -47,13 +47,16 @@ def worst_cases(cases: Sequence[ErrorCase], most: int = PER_KIND) -> list[int]:
     return shown
 
 
-def crop_window(bbox: Sequence[float], width: int, height: int) -> tuple[int, int, int, int]:
+def crop_window(
+    bbox: Sequence[float], width: int, height: int, *, context: float = CONTEXT
+) -> tuple[int, int, int, int]:
     """Return ``(left, top, right, bottom)`` in whole pixels around a box, inside its image where it fits.
 
-    The side is 2.5 times the longer side of the box, at least 256 px, less where the image is smaller.
+    The side is ``context`` times the longer side of the box, at least 256 px, less where the image is
+    smaller.
     """
     x1, y1, x2, y2 = to_xyxy([bbox])[0]
-    side = round(max(LEAST_CROP, CONTEXT * max(x2 - x1, y2 - y1)))
+    side = round(max(LEAST_CROP, context * max(x2 - x1, y2 - y1)))
     edges = []
     for centre, most in (((x1 + x2) / 2, width), ((y1 + y2) / 2, height)):
         first = int(np.clip(round(centre - side / 2), 0, max(0, most - side)))
@@ -69,6 +72,7 @@ def crop_picture(
     predictions: Sequence[Mapping[str, Any]] = (),
     *,
     side: int | None = PICTURE,
+    context: float = CONTEXT,
 ) -> NDArray[np.uint8]:
     """Return the surroundings of a box with true boxes solid and predicted ones dashed, uint8 [h, w, 3], RGB.
 
@@ -82,9 +86,11 @@ def crop_picture(
         Annotations and results of the image; those outside the crop are left out.
     side:
         Longer side of the picture in px; None keeps the pixels of the file.
+    context:
+        As ``crop_window`` takes it.
     """
     height, width = pixels.shape
-    left, top, right, bottom = crop_window(bbox, width, height)
+    left, top, right, bottom = crop_window(bbox, width, height, context=context)
     window = pixels[top:bottom, left:right]
     scale = 1.0 if side is None else side / max(window.shape)
     size = max(1, round(window.shape[1] * scale)), max(1, round(window.shape[0] * scale))

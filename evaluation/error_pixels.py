@@ -81,6 +81,11 @@ def look_at_images(
     return replace(analysis, cases=tuple(cases), looked=looked, gallery=tuple(ordered))
 
 
+def read_image(coco: Coco, number: int) -> tuple[NDArray[np.float32] | None, str]:
+    """Return the pixels of an image, float32 [H, W], 0 to 1, for eyes; or None and the reason."""
+    return _pixels(coco, number) if _is_file(coco, number) else (None, NO_FILE)
+
+
 def _is_file(coco: Coco, number: int) -> bool:
     try:
         return coco.image_path(coco.image_by_id[number]).is_file()

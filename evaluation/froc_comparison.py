@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mammodet.datasets.coco import Coco
-from mammodet.evaluation.comparison import Difference, paired_bootstrap
+from mammodet.evaluation.comparison import Difference, Drawn, compare_drawn
 from mammodet.evaluation.froc_intervals import NUMBERS, SENSITIVITIES, froc_values
-from mammodet.evaluation.froc_table import FrocTable, match_rules, table_of
+from mammodet.evaluation.froc_table import FrocProtocol, FrocTable, match_rules, table_of
 from mammodet.evaluation.resampling import PatientResamples
 
 # Neither those of all predictions, which grow with how many boxes a model gives, nor AFROC1.
@@ -33,16 +33,27 @@ def compare_froc(
     resamples:
         As ``summary.resamples_of`` makes them of ``coco``.
     """
-    protocol = table.protocol
-    matched = [match_rules(coco, results, protocol) for results in (first, second)]
-    others = table_of(matched[0], protocol)
-    drawn = [froc_values(one, resamples, denominator=protocol.denominator) for one in matched]
-    for other, row, one, two in zip(others.rows, table.rows, *drawn, strict=True):
+    pairs = zip(
+        draw_froc(coco, first, table.protocol, resamples),
+        draw_froc(coco, second, table.protocol, resamples, table),
+        strict=True,
+    )
+    for (title, number, one), (_, _, other) in pairs:
+        yield title, number, compare_drawn(one, other, resamples)
+
+
+def draw_froc(
+    coco: Coco,
+    results: Sequence[Mapping[str, Any]],
+    protocol: FrocProtocol,
+    resamples: PatientResamples,
+    table: FrocTable | None = None,
+) -> Iterator[tuple[str, str, Drawn]]:
+    """Yield title, number and the number in every resample, row by row; ``table``: that of the results."""
+    matches = match_rules(coco, results, protocol)
+    table = table or table_of(matches, protocol)
+    values = froc_values(matches, resamples, denominator=protocol.denominator)
+    for row, found in zip(table.rows, values, strict=True):
         for number in COMPARED:
             place = NUMBERS.index(number)
-            values = (one.numbers[:, place], two.numbers[:, place])
-            yield (
-                row.title,
-                number,
-                paired_bootstrap(other.numbers[number], row.numbers[number], values, resamples),
-            )
+            yield row.title, number, Drawn(row.numbers[number], found.numbers[:, place])

@@ -16,17 +16,19 @@ from mammodet.evaluation.auc import WeightedAuc
 from mammodet.evaluation.cases import Cases, collect_cases
 from mammodet.evaluation.comparison import (
     Difference,
-    compare_coco,
+    Drawn,
+    compare_drawn,
+    draw_coco,
     mcnemar,
-    paired_bootstrap,
     paired_delong,
 )
-from mammodet.evaluation.froc_comparison import compare_froc
+from mammodet.evaluation.froc_comparison import draw_froc
+from mammodet.evaluation.froc_table import FrocProtocol, FrocTable
 from mammodet.evaluation.resampling import PatientResamples
 from mammodet.evaluation.roc import roc
 from mammodet.evaluation.summary import Evaluation, resamples_of
 
-_LEVELS = ("image", "breast", "patient", "lesion_all")  # the published lesion protocol judges other lesions
+LEVELS = ("image", "breast", "patient", "lesion_all")  # the published lesion protocol judges other lesions
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,19 @@ class ComparedNumber:
     level: str
     number: str
     found: Difference
+
+
+@dataclass(frozen=True)
+class DrawnModel:
+    """One model with everything that a comparison needs, so that it is computed once.
+
+    ``boxes`` are the COCO and FROC numbers as level, number and values; ``levels`` the cases of images,
+    breasts, patients and all lesions. A model has only what it was evaluated on: one without boxes has no
+    ``boxes``.
+    """
+
+    boxes: Sequence[tuple[str, str, Drawn]]
+    levels: Mapping[str, DrawnLevel]
 
 
 def compare_models(
@@ -50,22 +65,50 @@ def compare_models(
     bootstrap, DeLong and Obuchowski; the verdicts by the bootstrap of the accuracy and McNemar.
     """
     resamples = resamples_of(coco, evaluation.bootstrap)
+    cases = None if evaluation.cases is None else collect_cases(coco, other, evaluation.protocol)
+    first = _drawn(coco, other, evaluation.froc.protocol, _judged(cases), resamples)
+    return compare_drawn_models(first, draw_model(coco, results, evaluation, resamples), resamples)
+
+
+def draw_model(
+    coco: Coco,
+    results: Sequence[Mapping[str, Any]] | None,
+    evaluation: Evaluation,
+    resamples: PatientResamples,
+) -> DrawnModel:
+    """Return the numbers of ``evaluation`` in every resample.
+
+    Parameters
+    ----------
+    results:
+        The checked results that were evaluated; None of a model without boxes, which has only the levels
+        that ``evaluation`` has.
+    resamples:
+        As ``summary.resamples_of`` makes them of ``coco``; the same for all models to be compared.
+    """
+    judged = {name: one for name, one in _judged(evaluation.cases).items() if name in evaluation.levels}
+    return _drawn(coco, results, evaluation.froc.protocol, judged, resamples, table=evaluation.froc)
+
+
+def compare_drawn_models(
+    first: DrawnModel, second: DrawnModel, resamples: PatientResamples
+) -> list[ComparedNumber]:
+    """Compare what both models have: ``second`` less ``first``, in the order of ``first``.
+
+    Raises
+    ------
+    ValueError
+        When a level of the two holds other cases.
+    """
+    pairs = zip(first.boxes, second.boxes, strict=bool(first.boxes and second.boxes))
     rows = [
-        ComparedNumber("coco", f"{name} {number}", found)
-        for name, numbers in compare_coco(coco, other, results, resamples).items()
-        for number, found in numbers.items()
+        ComparedNumber(level, number, compare_drawn(one, other, resamples))
+        for (level, number, one), (_, _, other) in pairs
     ]
-    rows += [
-        ComparedNumber(*found) for found in compare_froc(coco, other, results, evaluation.froc, resamples)
-    ]
-    if evaluation.cases is None:
-        return rows
-    others = collect_cases(coco, other, evaluation.protocol)
-    pairs = zip(_judged(others), _judged(evaluation.cases), strict=True)
-    for level, (first, second) in zip(_LEVELS, pairs, strict=True):
-        rows += [
-            ComparedNumber(level, number, found) for number, found in _compared(first, second, resamples)
-        ]
+    for level, cases in first.levels.items():
+        if level in second.levels:
+            compared = _compared(cases, second.levels[level], resamples)
+            rows += [ComparedNumber(level, number, found) for number, found in compared]
     return rows
 
 
@@ -86,7 +129,7 @@ def comparison_csv(rows: Sequence[ComparedNumber]) -> str:
 
 @dataclass(frozen=True)
 class _Cases:
-    """What both models are judged on at one level; ``right`` tells which verdicts are."""
+    """What a model is judged on at one level; ``right`` tells which verdicts are."""
 
     truth: NDArray[np.bool_]
     scores: NDArray[np.float64]
@@ -94,37 +137,79 @@ class _Cases:
     patients: list[str]
 
 
-def _judged(cases: Cases) -> Iterator[_Cases]:
+@dataclass(frozen=True)
+class DrawnLevel:
+    """The cases of one level, with their AUC and their accuracy in every resample."""
+
+    cases: _Cases
+    auc: Drawn
+    accuracy: Drawn
+
+
+def _drawn(
+    coco: Coco,
+    results: Sequence[Mapping[str, Any]] | None,
+    protocol: FrocProtocol,
+    judged: Mapping[str, _Cases],
+    resamples: PatientResamples,
+    *,
+    table: FrocTable | None = None,
+) -> DrawnModel:
+    boxes: list[tuple[str, str, Drawn]] = []
+    if results is not None:
+        found = draw_coco(coco, results, resamples)
+        boxes = [("coco", f"{name} {number}", drawn) for (name, number), drawn in found.items()]
+        boxes += draw_froc(coco, results, protocol, resamples, table)
+    return DrawnModel(boxes, {name: _drawn_level(cases, resamples) for name, cases in judged.items()})
+
+
+def _drawn_level(cases: _Cases, resamples: PatientResamples) -> DrawnLevel:
+    codes = resamples.codes_of(cases.patients)
+    area = roc(cases.truth.tolist(), cases.scores.tolist()).auc
+    share = float(cases.right.mean()) if len(cases.right) else None
+    return DrawnLevel(
+        cases,
+        Drawn(area, resamples.values(WeightedAuc(cases.truth, cases.scores), codes)),
+        Drawn(share, resamples.values(_Mean(cases.right), codes)),
+    )
+
+
+def _judged(cases: Cases | None) -> dict[str, _Cases]:
+    if cases is None:
+        return {}
     images, breasts = cases.patient_of_image, cases.patient_of_breast
-    for judged in (
+    judged: tuple[list[tuple[Any, str]], ...] = (
         [(case, images[case.image_id]) for case in cases.images],
         [(case, breasts[case.breast]) for case in cases.breasts],
         [(case, case.patient) for case in cases.patients],
         [(case, images[case.image_id]) for case in cases.lesions],
-    ):
-        known = [(case, patient) for case, patient in judged if case.truth is not None]
+    )
+    found = {}
+    for level, pairs in zip(LEVELS, judged, strict=True):
+        known = [(case, patient) for case, patient in pairs if case.truth is not None]
         truth = np.array([case.truth == "malignant" for case, _ in known], dtype=bool)
         called = np.array([case.predicted == "malignant" for case, _ in known], dtype=bool)
         missed = np.array([case.predicted == "missed" for case, _ in known], dtype=bool)
-        yield _Cases(
+        found[level] = _Cases(
             truth,
             np.array([case.score for case, _ in known], dtype=np.float64),
             (truth == called) & ~missed,
             [patient for _, patient in known],
         )
+    return found
 
 
-def _compared(first: _Cases, second: _Cases, resamples: PatientResamples) -> Iterator[tuple[str, Difference]]:
-    codes, confidence = resamples.codes_of(first.patients), resamples.confidence
-    areas = [roc(one.truth.tolist(), one.scores.tolist()).auc for one in (first, second)]
-    drawn = [resamples.values(WeightedAuc(one.truth, one.scores), codes) for one in (first, second)]
-    yield "auc", paired_bootstrap(areas[0], areas[1], (drawn[0], drawn[1]), resamples)
-    for clusters in (None, first.patients):
-        yield "auc", paired_delong(first.truth, first.scores, second.scores, clusters, confidence=confidence)
-    shares = [float(one.right.mean()) if len(one.right) else None for one in (first, second)]
-    right = [resamples.values(_Mean(one.right), codes) for one in (first, second)]
-    yield "accuracy", paired_bootstrap(shares[0], shares[1], (right[0], right[1]), resamples)
-    yield "accuracy", mcnemar(first.right, second.right, confidence=confidence)
+def _compared(
+    first: DrawnLevel, second: DrawnLevel, resamples: PatientResamples
+) -> Iterator[tuple[str, Difference]]:
+    one, other, confidence = first.cases, second.cases, resamples.confidence
+    if one.patients != other.patients or not np.array_equal(one.truth, other.truth):
+        raise ValueError("the models are judged on other cases: evaluate them against one file")
+    yield "auc", compare_drawn(first.auc, second.auc, resamples)
+    for clusters in (None, one.patients):
+        yield "auc", paired_delong(one.truth, one.scores, other.scores, clusters, confidence=confidence)
+    yield "accuracy", compare_drawn(first.accuracy, second.accuracy, resamples)
+    yield "accuracy", mcnemar(one.right, other.right, confidence=confidence)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from mammodet.evaluation.all_numbers import all_numbers
 from mammodet.evaluation.calibrated_levels import NUMBERS, Calibrated
 from mammodet.evaluation.cases import BreastCase, ImageCase, LesionCase, PatientCase
 from mammodet.evaluation.coco_thresholds import ThresholdRow
@@ -189,39 +190,11 @@ def _roc_table(levels: Mapping[str, Level]) -> str:
 
 def _interval_table(evaluation: Evaluation) -> str:
     rows = [
-        _interval_row("coco", f"{one} {number}", evaluation.coco[one][number], "bootstrap", interval)
-        for one, numbers in evaluation.coco_intervals.items()
-        for number, interval in numbers.items()
+        {"level": one.level, "number": one.number, "value": one.value, "interval": kind, **asdict(interval)}
+        for one in all_numbers(evaluation)
+        for kind, interval in one.kinds.items()
     ]
-    for row in evaluation.froc.rows:
-        for number, value in row.numbers.items():
-            rows += [
-                _interval_row(row.title, number, value, kind, one) for kind, one in row.kinds(number).items()
-            ]
-    for name, level in evaluation.levels.items():
-        for (what, value), kinds in _level_intervals(level):
-            rows += [_interval_row(name, what, value, kind, one) for kind, one in kinds.items()]
     return _table(rows, _INTERVAL_COLUMNS)
-
-
-def _level_intervals(level: Level) -> Iterator[tuple[tuple[str, float | None], Mapping[str, Interval]]]:
-    values = {
-        "auc": level.roc.auc,
-        "brier": level.brier,
-        "ece": level.ece,
-        "accuracy": level.classification.accuracy,
-    }
-    if level.without_normals is not None:
-        values["auc_malignant_vs_benign"] = level.without_normals.auc
-    for number, kinds in level.intervals.items():
-        yield (number, values[number]), kinds
-    for one, numbers in level.class_intervals.items():
-        for number, kinds in numbers.items():
-            yield (f"{one} {number}", getattr(level.classification.per_class[one], number)), kinds
-
-
-def _interval_row(level: str, number: str, value: float | None, kind: str, one: Interval) -> dict[str, Any]:
-    return {"level": level, "number": number, "value": value, "interval": kind, **asdict(one)}
 
 
 def _point_rows(levels: Mapping[str, Level]) -> Iterator[dict[str, Any]]:

@@ -31,6 +31,7 @@ COMMANDS = {
     "score": ("score", "score files, folders or a COCO file with a trained detector"),
     "explain": ("explain", "show feature maps and class activation maps of a trained detector"),
     "evaluate": ("evaluate", "evaluate the predictions of any detector against a COCO file"),
+    "compare": ("compare", "compare the predictions of several models on the same cases, side by side"),
     "bench": ("bench", "measure the speed of this machine, beside stock torchvision"),
 }
 

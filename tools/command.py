@@ -117,9 +117,9 @@ def write_config(arguments: Any, path: str | os.PathLike[str]) -> None:
     write_text(path, config_text(arguments))
 
 
-def config_text(arguments: Any) -> str:
+def config_text(arguments: Any, passed_on: PassedOn | None = None) -> str:
     """Return the arguments as YAML."""
-    return yaml.safe_dump(plain_options(arguments), sort_keys=False)
+    return yaml.safe_dump(plain_options(arguments, passed_on), sort_keys=False)
 
 
 def plain_options(arguments: Any, passed_on: PassedOn | None = None) -> dict[str, Any]:
@@ -178,7 +178,9 @@ def _words(arguments: type[Any], argv: Sequence[str] | None, passed_on: PassedOn
     types = {name: kind for one in kinds for name, kind in typing.get_type_hints(one).items()}
     flags = {name for name, kind in types.items() if kind is bool}
     mappings = {name for name, kind in types.items() if typing.get_origin(kind) is dict}
-    return _as_fields(_as_mappings(sys.argv[1:] if argv is None else argv, mappings), flags)
+    lists = {name for name, kind in types.items() if kind in (list[str], list[str] | None, tuple[str, ...])}
+    words = _as_lists(sys.argv[1:] if argv is None else argv, lists)
+    return _as_fields(_as_mappings(words, mappings), flags)
 
 
 class DashedParser(ArgumentParser):
@@ -212,6 +214,22 @@ def _as_mappings(words: Sequence[str], mappings: Collection[str]) -> list[str]:
             for key, _, told in (pair.partition("=") for pair in pairs):
                 given[key] = f"{given[key]},{told}" if key in given else told
             joined[-1] = f"{name}={json.dumps(given)}"
+    return joined
+
+
+def _as_lists(words: Sequence[str], lists: Collection[str]) -> list[str]:
+    """Turn ``--names new old`` into one word, ``--names=["new", "old"]``; a list in brackets stays."""
+    joined: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        named = word.startswith("--") and word[2:].replace("-", "_") in lists
+        joined.append(word)
+        given: list[str] = []
+        while named and rest and not rest[0].startswith(("--", "[")):
+            given.append(rest.pop(0))
+        if given:
+            joined[-1] = f"{word}={json.dumps(given)}"
     return joined
 
 

@@ -55,6 +55,27 @@ def test_arguments_recipe_and_overrides_come_together(tmp_path):
     assert seen == [Arguments(["a", "b"], "there", (3,), Inner(0.7))]
 
 
+@pytest.mark.parametrize("words", [["center", "duke"], ["[center, duke]"]])
+def test_a_list_of_words_is_typed_with_spaces_or_in_brackets(words):
+    @dataclass(frozen=True)
+    class Ruled:
+        """Do something.
+
+        Args:
+            paths: inputs.
+            rules: some rules.
+        """
+
+        paths: list[str]
+        rules: tuple[str, ...] = ()
+
+    seen = []
+    how = {"prog": "mammodet try", "positional": ("paths",)}
+    assert run(Ruled, lambda one: seen.append(one) or 0, ["a", "--rules", *words, "--paths-too"], **how) == 2
+    assert run(Ruled, lambda one: seen.append(one) or 0, ["a", "b", "--rules", *words], **how) == 0
+    assert seen == [Ruled(["a", "b"], ("center", "duke"))]
+
+
 def test_the_written_configuration_repeats_the_run(tmp_path):
     first = Arguments(["a"], "there", (5,), Inner(0.3))
     write_config(first, tmp_path / "config.yaml")
