@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ import jinja2
 from markupsafe import Markup
 
 from mammodet.datasets.atomic import write_json, write_text
-from mammodet.evaluation.cases import MISSED
 from mammodet.evaluation.figures import save_figure
 from mammodet.evaluation.model_comparison import ComparedNumber
-from mammodet.evaluation.model_disagreements import IMAGE, Disagreement
 from mammodet.evaluation.model_set import ModelSet
+from mammodet.evaluation.model_set_cases import disputed_case
 from mammodet.evaluation.model_set_figures import (
     MODEL_COLOURS,
     differences_figure,
@@ -33,7 +31,6 @@ from mammodet.evaluation.model_set_tables import (
     headlines,
     model_set_csv,
     numbers_by_model,
-    right,
     summary,
 )
 from mammodet.evaluation.protocol import statements
@@ -134,7 +131,7 @@ def render(
         differences=_differences_by_level(models),
         disputed=models.disputed(),
         disputed_counts={one.name: disputed_counts(models, one.name) for one in models.later},
-        shown=[_case(models, one) for one in pictures],
+        shown=[disputed_case(models, one) for one in pictures],
         unread=[one for one in pictures if one.reason is not None],
         profile=models.first.evaluation.cases is not None,
         rules={topic: rules[topic] for topic in _RULES_SHOWN if topic in rules},
@@ -153,74 +150,6 @@ def p_value(value: float | None) -> str:
     if value is None:
         return "n/a"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What one model says about a disputed image, with its picture."""
-
-    name: str
-    place: int
-    uri: str
-    lines: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Case:
-    title: str
-    truth: str
-    told: tuple[str, ...]
-    answers: tuple[_Answer, ...]
-    picture: DisputedPicture
-
-
-def _case(models: ModelSet, picture: DisputedPicture) -> _Case:
-    image = picture.image
-    told = tuple(_told(models, row) for row in image.disagreements)
-    answers = tuple(
-        _Answer(one.name, place, _data_uri(jpeg, "jpeg"), _lines(models, place, picture))
-        for place, (one, jpeg) in enumerate(zip(models.models, picture.jpegs, strict=False))
-    )
-    return _Case(image.file_name, image.truth or "unknown", told, answers, picture)
-
-
-def _told(models: ModelSet, row: Disagreement) -> str:
-    image = row.kind == IMAGE
-    what = "Image" if image else f"{row.truth.capitalize()} lesion {row.annotation_id}"
-    told = _verdict if image else _finding
-    first = f"{models.first.name}: {told(row.first, row.first_score)}"
-    this = f"{row.model}: {told(row.this, row.this_score)}"
-    return f"{what}. {first}; {this}. Right: {right(models, row)}."
-
-
-def _verdict(answer: str, score: float) -> str:
-    return f"{answer} (malignancy {score:.2f})"
-
-
-def _finding(answer: str, score: float) -> str:
-    """Return the class that a lesion was given, with the score of the box."""
-    if answer == MISSED:
-        return answer
-    return f"{answer} ({score if answer == 'malignant' else 1 - score:.2f})"
-
-
-def _lines(models: ModelSet, place: int, picture: DisputedPicture) -> tuple[str, ...]:
-    """Return what model number ``place`` says about the image and its disputed lesions."""
-    cases, image = models.models[place].evaluation.cases, picture.image
-    if cases is None:
-        return ()
-    found = [
-        f"image: {_verdict(one.predicted, one.score)}"
-        for one in cases.images
-        if one.image_id == image.image_id
-    ]
-    named = {row.annotation_id for row in image.disagreements}
-    found += [
-        f"lesion {one.annotation_id}: {_finding(one.predicted, one.score)}"
-        for one in cases.lesions
-        if one.annotation_id in named
-    ]
-    return tuple(found)
 
 
 def _sentences(models: ModelSet, name: str) -> list[str]:
