@@ -22,6 +22,8 @@ from mammodet.evaluation.figures import (
 from mammodet.evaluation.froc import POINTS
 from mammodet.evaluation.operating_points import NUMBERS as POINT_NUMBERS
 from mammodet.evaluation.protocol import statements
+from mammodet.evaluation.report_gallery import Gallery, Viewer, build_viewer, page_parts, with_navigation
+from mammodet.evaluation.report_images import remove_pictures
 from mammodet.evaluation.resampling import Interval, primary
 from mammodet.evaluation.summary import Evaluation, metrics_document, package_versions
 from mammodet.evaluation.tables import csv_tables
@@ -40,7 +42,9 @@ _TABLES = (
 )
 
 
-def write_report(evaluation: Evaluation, out: Path, inputs: Mapping[str, Any]) -> Path:
+def write_report(
+    evaluation: Evaluation, out: Path, inputs: Mapping[str, Any], gallery: Gallery | None = None
+) -> Path:
     """Write ``metrics.json``, the CSV tables, the figures and ``report.html`` into ``out``.
 
     What an earlier evaluation left there under these names is removed first, so that the folder never mixes
@@ -50,6 +54,8 @@ def write_report(evaluation: Evaluation, out: Path, inputs: Mapping[str, Any]) -
     ----------
     inputs:
         What ``metrics.json`` and the report tell of the files, see ``metrics_document``.
+    gallery:
+        What the image viewer shows; None leaves it out, and ``detection_at_threshold`` of ``metrics.json``.
 
     Returns
     -------
@@ -57,7 +63,11 @@ def write_report(evaluation: Evaluation, out: Path, inputs: Mapping[str, Any]) -
         The report.
     """
     _remove_earlier(out)
-    write_json(out / "metrics.json", metrics_document(evaluation, inputs))
+    viewer = None if gallery is None else build_viewer(gallery, evaluation, out)
+    document = metrics_document(evaluation, inputs)
+    if viewer is not None:
+        document["detection_at_threshold"] = viewer.at_threshold
+    write_json(out / "metrics.json", document)
     for name, text in csv_tables(evaluation).items():
         write_text(out / name, text)
     figures = {}
@@ -71,18 +81,27 @@ def write_report(evaluation: Evaluation, out: Path, inputs: Mapping[str, Any]) -
             save_figure(figure, out / f"{name}.png")
             save_figure(figure, out / f"{name}.svg")
             figures[_FIGURES[name]] = out / f"{name}.svg"
-    write_text(out / REPORT, render(evaluation, inputs, figures))
+    write_text(out / REPORT, render(evaluation, inputs, figures, viewer))
     return out / REPORT
 
 
-def render(evaluation: Evaluation, inputs: Mapping[str, Any], figures: Mapping[str, Path]) -> str:
+def render(
+    evaluation: Evaluation,
+    inputs: Mapping[str, Any],
+    figures: Mapping[str, Path],
+    viewer: Viewer | None = None,
+) -> str:
     """Return the HTML page; ``figures`` maps captions to SVG files, which are embedded."""
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(_TEMPLATE.parent),
     )
     environment.filters["number"] = number
     environment.filters["interval"] = interval
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+    page = environment.get_template(_TEMPLATE.name).render(
         evaluation=evaluation,
         inputs=inputs,
         rules=statements(evaluation.protocol),
@@ -91,7 +110,9 @@ def render(evaluation: Evaluation, inputs: Mapping[str, Any], figures: Mapping[s
         froc_points=POINTS,
         point_names=POINT_NUMBERS,
         figures={caption: _data_uri(path) for caption, path in figures.items()},
+        **page_parts(viewer),
     )
+    return with_navigation(page).encode("utf-8", "replace").decode("utf-8")  # JSON may hold half characters
 
 
 def _remove_earlier(out: Path) -> None:
@@ -100,6 +121,7 @@ def _remove_earlier(out: Path) -> None:
     pictures = [f"{name}{suffix}" for name in _FIGURES for suffix in (".png", ".svg")]
     for name in (REPORT, "metrics.json", *(f"{table}.csv" for table in _TABLES), *pictures):
         (out / name).unlink(missing_ok=True)
+    remove_pictures(out)
 
 
 def number(value: float | None) -> str:

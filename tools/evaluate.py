@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +54,9 @@ class Arguments:
         compare: predictions of another model on the same images, read by the same options; the differences to
             it go to comparison.csv
         fit_fusion: fit the logistic fusion rule on the breasts of this data and write it to this file
+        images: pictures in the report's viewer: auto (all up to 200, else the 200 worst), all, errors (those
+            with one at the score threshold), none, or how many of the worst; the others are frames with boxes
+        image_root: folder that the file names start from, if it is not that of the ground truth
     """
 
     ground_truth: Path
@@ -81,6 +84,8 @@ class Arguments:
     fusion: str | None = None
     fit_fusion: str | None = None
     compare: str | None = None
+    images: Literal["auto", "all", "errors", "none"] | int = "auto"
+    image_root: Path | None = None
 
     def __post_init__(self) -> None:
         if self.fusion is not None and self.fit_fusion is not None:
@@ -111,6 +116,7 @@ def evaluate_files(arguments: Arguments) -> list[str]:
     from mammodet.evaluation.overview import overview  # noqa: PLC0415
     from mammodet.evaluation.protocol import Protocol  # noqa: PLC0415
     from mammodet.evaluation.report import write_report  # noqa: PLC0415
+    from mammodet.evaluation.report_gallery import Gallery  # noqa: PLC0415
     from mammodet.evaluation.resampling import Bootstrap  # noqa: PLC0415
     from mammodet.evaluation.summary import Options, evaluate  # noqa: PLC0415
 
@@ -131,6 +137,7 @@ def evaluate_files(arguments: Arguments) -> list[str]:
         )
     results = _read(arguments, arguments.predictions, coco)
     other = None if arguments.compare is None else _read(arguments, Path(arguments.compare), coco)
+    gallery = Gallery(coco, results, arguments.images, arguments.image_root, _bar)
     evaluation = evaluate(coco, results, protocol, Options(bootstrap, points, fitted))
     if arguments.fit_fusion is not None:
         if evaluation.cases is None:
@@ -141,7 +148,7 @@ def evaluate_files(arguments: Arguments) -> list[str]:
             )
         fit_on(coco, results, evaluation.cases, str(arguments.ground_truth)).save(Path(arguments.fit_fusion))
     inputs = {name: _source(getattr(arguments, name)) for name in ("ground_truth", "predictions")}
-    write_report(evaluation, arguments.out, inputs)
+    write_report(evaluation, arguments.out, inputs, gallery)
     lines = overview(evaluation)
     if other is not None:
         rows = compare_models(coco, other, results, evaluation)
@@ -173,6 +180,14 @@ def _read(arguments: Arguments, path: Path, coco: Any) -> Any:
         scores=arguments.scores,
         tell=lambda notice: print(f"mammodet evaluate: {notice.severity}: {notice.text}", file=sys.stderr),
     )
+
+
+def _bar(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
+    """Wrap what is worked through into a progress bar with rate and time left."""
+    from tqdm import tqdm  # noqa: PLC0415
+
+    wrapped: Iterable[Any] = tqdm(items, desc=what, total=total, unit="image", disable=None)
+    return wrapped
 
 
 def _source(path: Path) -> dict[str, str]:

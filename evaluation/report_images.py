@@ -1,0 +1,162 @@
+"""The pictures of ``report.html``: thumbnails and full-size images in levels, 8 bits, from the files.
+
+Level 1 is the image pixel for pixel as grey JPEG of quality 95 (one channel, so no colour is subsampled);
+further levels have half the sides each, so that a far view decodes little. Lossless PNG of a mammogram is
+about three times as large and shows nothing more on a screen of 8 bits.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mammodet.datasets.atomic import atomic_path
+from mammodet.datasets.errors import InputError
+from mammodet.datasets.isolation import Casualty, map_isolated
+from mammodet.datasets.mammogram import read_mammogram
+from mammodet.datasets.standardise import Recipe
+
+FOLDER = "report_images"
+EMBEDDED_BYTES = 30 * 2**20  # of all full-size pictures; more are written beside the page
+THUMBNAIL_PX = 256  # longer side
+
+Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
+
+_QUALITY, _THUMBNAIL_QUALITY = 95, 80
+_SMALLEST_PX = 512  # longer side from which on no smaller level is made
+_LEVELS = (1, 2, 4, 8)
+_NAME = re.compile(r"\d{6}_[1248]\.jpg")
+_LIMIT_S = 120.0
+# Whatever a detector was run on is shown, raw images and scans of films too.
+_RECIPE = Recipe(allow_for_processing=True, allow_secondary_capture=True)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file to read, and the size that its boxes refer to."""
+
+    path: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image as coded files: a WebP thumbnail, JPEG levels by divisor; or the ``problem`` alone."""
+
+    thumbnail: bytes = b""
+    levels: tuple[tuple[int, bytes], ...] = ()
+    problem: str | None = None
+
+
+def code_picture(task: Task) -> Picture:
+    """Read one file and code its pictures; a file that cannot be read gives its problem, never an error."""
+    try:
+        pixels = read_mammogram(task.path, _RECIPE).pixels
+    except InputError as error:
+        return Picture(problem=error.problem)
+    except (OSError, MemoryError) as error:
+        return Picture(problem=f"cannot be read: {error}")
+    height, width = pixels.shape
+    if (width, height) != (task.width, task.height):
+        told = f"the file has {width} x {height} pixels, the ground truth says {task.width} x {task.height}"
+        return Picture(problem=told)
+    grey = to_8_bit(pixels)
+    levels = []
+    for divisor in _LEVELS:
+        if divisor == 1 or max(width, height) * 2 > _SMALLEST_PX * divisor:
+            levels.append((divisor, _coded(_reduced(grey, divisor), ".jpg")))
+    scale = THUMBNAIL_PX / max(width, height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    thumbnail = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return Picture(_coded(thumbnail, ".webp"), tuple(levels))
+
+
+def to_8_bit(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Turn float [H, W], 0 to 1, into uint8 of the same size; values beyond are clipped."""
+    return np.asarray((np.clip(np.nan_to_num(pixels), 0, 1) * 255).round().astype(np.uint8))
+
+
+def add_pictures(
+    images: Sequence[dict[str, Any]], tasks: Mapping[int, Task], out: Path, progress: Progress
+) -> None:
+    """Read the files of ``tasks``, by place in ``images``, and add their pictures to those records.
+
+    ``thumbnail`` is a data URI, ``levels`` pairs of divisor and address: data URIs while all of them together
+    stay below 30 MB, otherwise files in ``report_images/`` below ``out``, which are written as they come.
+    ``problem`` tells why an image has none.
+    """
+    kept: dict[int, Picture] = {}
+    total, beside = 0, False
+    there = {place: task for place, task in tasks.items() if Path(task.path).is_file()}
+    for place in tasks.keys() - there.keys():
+        images[place]["problem"] = "no such file"
+    coded = map_isolated(code_picture, list(there.values()), limit_s=_LIMIT_S) if there else ()
+    shown = progress(coded, "pictures of the report", len(there)) if there else ()
+    for place, outcome in zip(there, shown, strict=True):
+        picture = outcome
+        if isinstance(outcome, Casualty):
+            picture = Picture(problem=f"the reader {outcome.how} on this file")
+        if picture.problem is not None:
+            images[place]["problem"] = picture.problem
+            continue
+        images[place]["thumbnail"] = _uri(picture.thumbnail, "webp")
+        kept[place] = picture
+        total += sum(len(content) for _, content in picture.levels)
+        beside = beside or total > EMBEDDED_BYTES
+        if beside:
+            for number in list(kept):
+                images[number]["levels"] = _written(out, number, kept.pop(number))
+    for place, picture in kept.items():
+        images[place]["levels"] = [[divisor, _uri(content, "jpeg")] for divisor, content in picture.levels]
+
+
+def remove_pictures(out: Path) -> None:
+    """Remove the pictures that an earlier evaluation left; other files in the folder stay."""
+    folder = out / FOLDER
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if _NAME.fullmatch(path.name):
+            path.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _written(out: Path, place: int, picture: Picture) -> list[list[Any]]:
+    """Write the levels; names are numbers, so that no name of a patient's file becomes one here."""
+    levels = []
+    for divisor, content in picture.levels:
+        name = f"{place:06d}_{divisor}.jpg"
+        with atomic_path(out / FOLDER / name) as temporary:
+            temporary.write_bytes(content)
+        levels.append([divisor, f"{FOLDER}/{name}"])
+    return levels
+
+
+def _reduced(grey: NDArray[np.uint8], divisor: int) -> NDArray[np.uint8]:
+    if divisor == 1:
+        return grey
+    size = max(1, -(-grey.shape[1] // divisor)), max(1, -(-grey.shape[0] // divisor))
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _coded(grey: NDArray[Any], suffix: str) -> bytes:
+    options = (
+        [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
+        if suffix == ".jpg"
+        else [cv2.IMWRITE_WEBP_QUALITY, _THUMBNAIL_QUALITY]
+    )
+    return bytes(cv2.imencode(suffix, grey, options)[1].tobytes())
+
+
+def _uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
