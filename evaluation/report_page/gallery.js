@@ -1,6 +1,7 @@
-// Which images are shown, in which order, and their cards. A page of cards at a time keeps thousands light.
+// Which images are shown, in which order, and their cards. A page of cards at a time keeps thousands light,
+// and the tables below within reach.
 
-const PAGE = 48;
+const PAGE = window.innerWidth < 700 ? 12 : 24;
 const OUTCOMES = { tp: "True positive", fp: "False positive", tn: "True negative", fn: "False negative", unknown: "Unknown truth" };
 const LESION_CHIPS = {
   missed: ["Missed lesion", (one) => one.missed.length > 0],
@@ -134,13 +135,13 @@ class GalleryView {
     const badges = element("span", { class: "badges" });
     if (one.outcome) badges.append(element("span", { class: `badge ${one.outcome}`, text: OUTCOMES[one.outcome] }));
     if (one.missed.length) badges.append(element("span", { class: "badge missed", text: `${one.missed.length} missed` }));
-    if (one.falsePositives) badges.append(element("span", { class: "badge false", text: `${one.falsePositives} false +` }));
+    if (one.falsePositives) badges.append(element("span", { class: "badge false", text: plural(one.falsePositives, "FP box", "FP boxes") }));
     const about = [record.truth ?? "unknown truth", record.view, record.patient && `patient ${record.patient}`].filter(Boolean).join(" · ");
     const label = [record.name, about, one.outcome && OUTCOMES[one.outcome], plural(one.missed.length, "missed lesion"),
       plural(one.falsePositives, "false positive box", "false positive boxes")].filter(Boolean).join(", ");
     return element("button", { type: "button", class: "card", "data-image": image, tabindex: -1, "aria-label": label, title: record.name },
       element("span", { class: "frame" }, shot), badges,
-      element("span", { class: "name", text: record.name }), element("span", { class: "soft about", text: about }));
+      element("span", { class: "name" }, element("bdi", { text: record.name })), element("span", { class: "soft about", text: about }));
   }
 
   turn(step) {
@@ -154,7 +155,7 @@ class GalleryView {
     if (card) this.page.open([...this.order], this.order.indexOf(Number(card.dataset.image)));
   }
 
-  // One stop for Tab, arrows within: fifty cards are not fifty stops.
+  // One stop for Tab, arrows within: a page of cards is not so many stops.
   key(event) {
     const cards = [...this.grid.querySelectorAll(".card")], place = cards.indexOf(document.activeElement);
     if (place < 0) return;

@@ -83,18 +83,18 @@ class Page {
   numbers() {
     const { total, rule } = this.judged, { unit } = this.judge.data;
     const lesions = rule.lesions.length;
-    const sensitivity = this.live("live-lesions", total.found, lesions, plural(lesions, "lesion"));
-    const perUnit = this.live("live-false", total.falsePositives, rule.units, plural(rule.units, unit));
+    const sensitivity = this.live("live-lesions", total.found, lesions, `of ${plural(lesions, "lesion")}`);
+    const perUnit = this.live("live-false", total.falsePositives, rule.units, `on ${plural(rule.units, unit)}`);
     moveDot(byId("curve"), perUnit, sensitivity);
     if (!this.judge.data.judged) return;
-    this.live("live-sensitivity", total.hits, total.positives, `${total.positives} malignant`);
-    this.live("live-specificity", total.rejections, total.negatives, `${total.negatives} not malignant`);
+    this.live("live-sensitivity", total.hits, total.positives, `of ${total.positives} malignant`);
+    this.live("live-specificity", total.rejections, total.negatives, `of ${total.negatives} not malignant`);
   }
 
-  live(id, part, whole, of) {
+  live(id, part, whole, rest) {
     const value = ratio(part, whole);
     byId(id).textContent = shown(value);
-    byId(`${id}-of`).textContent = `${part} of ${of}`;
+    byId(`${id}-of`).textContent = `${part} ${rest}`;
     return value;
   }
 

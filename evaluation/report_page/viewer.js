@@ -56,16 +56,21 @@ class Viewer {
     if (!this.dialog.open) return;
     const { judge } = this.page, now = this.page.now(), one = now.images[this.image];
     this.boxes = boxesToDraw(judge, now, this.image, this.show);
-    const said = [one.outcome ? OUTCOMES[one.outcome] : "", plural(one.found.size, "lesion") + " found",
-      `${one.missed.length} missed`, plural(one.falsePositives, "false positive box", "false positive boxes")];
-    if (one.verdictScore !== null) said.push(`malignancy score ${shown(one.verdictScore)}`);
-    byId("full-outcome").textContent = `${said.filter(Boolean).join(", ")}.`;
+    byId("full-outcome").textContent = this.outcome(one);
     byId("full-threshold").value = now.threshold;
     byId("full-threshold-number").textContent = String(Number(now.threshold.toFixed(4)));
     for (const name of ["truth", "predictions", "labels"]) byId(`show-${name}`).setAttribute("aria-pressed", this.show[name]);
     this.listBoxes();
     this.canvas.setAttribute("aria-label", `${byId("full-name").textContent}: ${byId("full-outcome").textContent}`);
     this.draw();
+  }
+
+  outcome(one) {
+    const lesions = one.found.size + one.missed.length;
+    const said = [lesions ? `${one.found.size} of ${plural(lesions, "lesion")} found` : "No lesion",
+      plural(one.falsePositives, "false positive box", "false positive boxes")];
+    if (one.outcome) said.unshift(`Image: ${OUTCOMES[one.outcome].toLowerCase()}, malignancy score ${shown(one.verdictScore)}`);
+    return `${said.join(". ")}.`;
   }
 
   listBoxes() {
