@@ -83,7 +83,10 @@ class Viewer {
       });
       return element("li", { class: box.kind }, button);
     });
-    byId("full-boxes").replaceChildren(...(items.length ? items : [element("li", { class: "soft", text: "none" })]));
+    const list = byId("full-boxes"), held = [...list.querySelectorAll("button")].indexOf(document.activeElement);
+    list.replaceChildren(...(items.length ? items : [element("li", { class: "soft", text: "none" })]));
+    // A button that goes away takes the focus with it, and the keys would go nowhere.
+    if (held >= 0) (list.querySelectorAll("button")[held] ?? this.canvas).focus({ preventScroll: true });
   }
 
   toggle(name) {
