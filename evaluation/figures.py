@@ -50,6 +50,10 @@ def roc_figure(levels: Mapping[str, Level]) -> Figure | None:
             interval = primary(level.intervals.get("auc", {}))
             if interval is not None and interval.low is not None:
                 label += f" [{interval.low:.3f}, {interval.high:.3f}]"
+            if (band := level.band) is not None:
+                axes.fill_between(
+                    band.false_positive_rate, band.low, band.high, color=colour, alpha=0.1, linewidth=0
+                )
             axes.plot(
                 curve.false_positive_rate,
                 curve.true_positive_rate,

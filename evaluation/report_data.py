@@ -171,7 +171,7 @@ def _surest(scores: NDArray[np.float64]) -> tuple[list[int], float]:
 
 def _image(image: ImageRecord, annotations: Sequence[AnnotationRecord], judged: bool) -> dict[str, Any]:
     truth = image_truth(image, annotations) if judged else image.get("label")
-    view = " ".join(str(image[key]) for key in ("laterality", "view") if image.get(key))  # type: ignore[literal-required]
+    view = " ".join(str(image[key]) for key in ("laterality", "view") if image.get(key))
     shown = {"id": image["id"], "name": image["file_name"], "patient": image.get("patient_id")}
     shown |= {"view": view, "truth": truth, "manufacturer": image.get("manufacturer")}
     texts = {key: None if value is None else str(value) for key, value in shown.items()}

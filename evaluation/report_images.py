@@ -1,8 +1,8 @@
 """The pictures of ``report.html``: thumbnails and full-size images in levels, 8 bits, from the files.
 
-Level 1 is the image pixel for pixel as grey JPEG of quality 95 (one channel, so no colour is subsampled);
-further levels have half the sides each, so that a far view decodes little. Lossless PNG of a mammogram is
-about three times as large and shows nothing more on a screen of 8 bits.
+Level 1 is the image pixel for pixel as lossless PNG: JPEG of quality 95 is a third smaller, but errs by up to
+10 of 255 grey levels around small bright spots, which calcifications are. Further levels have half the sides
+each, as JPEG, so that a far view decodes little.
 """
 
 from __future__ import annotations
@@ -30,10 +30,14 @@ THUMBNAIL_PX = 256  # longer side
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
-_QUALITY, _THUMBNAIL_QUALITY = 95, 80
+_CODING: Mapping[str, list[int]] = {
+    ".png": [cv2.IMWRITE_PNG_COMPRESSION, 4],
+    ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
+    ".webp": [cv2.IMWRITE_WEBP_QUALITY, 80],
+}
 _SMALLEST_PX = 512  # longer side from which on no smaller level is made
 _LEVELS = (1, 2, 4, 8)
-_NAME = re.compile(r"\d{6}_[1248]\.jpg")
+_NAME = re.compile(r"\d{6}_[1248]\.(png|jpg)")
 _LIMIT_S = 120.0
 # Whatever a detector was run on is shown, raw images and scans of films too.
 _RECIPE = Recipe(allow_for_processing=True, allow_secondary_capture=True)
@@ -50,7 +54,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Picture:
-    """One image as coded files: a WebP thumbnail, JPEG levels by divisor; or the ``problem`` alone."""
+    """One image as coded files: a WebP thumbnail, levels by divisor; or the ``problem`` alone."""
 
     thumbnail: bytes = b""
     levels: tuple[tuple[int, bytes], ...] = ()
@@ -73,7 +77,7 @@ def code_picture(task: Task) -> Picture:
     levels = []
     for divisor in _LEVELS:
         if divisor == 1 or max(width, height) * 2 > _SMALLEST_PX * divisor:
-            levels.append((divisor, _coded(_reduced(grey, divisor), ".jpg")))
+            levels.append((divisor, _coded(_reduced(grey, divisor), _kind(divisor))))
     scale = THUMBNAIL_PX / max(width, height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     thumbnail = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
@@ -108,7 +112,7 @@ def add_pictures(
         if picture.problem is not None:
             images[place]["problem"] = picture.problem
             continue
-        images[place]["thumbnail"] = _uri(picture.thumbnail, "webp")
+        images[place]["thumbnail"] = _uri(picture.thumbnail, ".webp")
         kept[place] = picture
         total += sum(len(content) for _, content in picture.levels)
         beside = beside or total > EMBEDDED_BYTES
@@ -116,7 +120,9 @@ def add_pictures(
             for number in list(kept):
                 images[number]["levels"] = _written(out, number, kept.pop(number))
     for place, picture in kept.items():
-        images[place]["levels"] = [[divisor, _uri(content, "jpeg")] for divisor, content in picture.levels]
+        images[place]["levels"] = [
+            [divisor, _uri(content, _kind(divisor))] for divisor, content in picture.levels
+        ]
 
 
 def remove_pictures(out: Path) -> None:
@@ -135,7 +141,7 @@ def _written(out: Path, place: int, picture: Picture) -> list[list[Any]]:
     """Write the levels; names are numbers, so that no name of a patient's file becomes one here."""
     levels = []
     for divisor, content in picture.levels:
-        name = f"{place:06d}_{divisor}.jpg"
+        name = f"{place:06d}_{divisor}{_kind(divisor)}"
         with atomic_path(out / FOLDER / name) as temporary:
             temporary.write_bytes(content)
         levels.append([divisor, f"{FOLDER}/{name}"])
@@ -149,14 +155,14 @@ def _reduced(grey: NDArray[np.uint8], divisor: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
+def _kind(divisor: int) -> str:
+    return ".png" if divisor == 1 else ".jpg"
+
+
 def _coded(grey: NDArray[Any], suffix: str) -> bytes:
-    options = (
-        [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-        if suffix == ".jpg"
-        else [cv2.IMWRITE_WEBP_QUALITY, _THUMBNAIL_QUALITY]
-    )
-    return bytes(cv2.imencode(suffix, grey, options)[1].tobytes())
+    return bytes(cv2.imencode(suffix, grey, _CODING[suffix])[1].tobytes())
 
 
-def _uri(content: bytes, kind: str) -> str:
+def _uri(content: bytes, suffix: str) -> str:
+    kind = suffix[1:].replace("jpg", "jpeg")
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"

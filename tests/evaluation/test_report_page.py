@@ -509,7 +509,7 @@ def test_many_pictures_lie_beside_the_page_and_go_with_it(visit, tmp_path, monke
     coco, results = study(tmp_path)
     monkeypatch.setattr("mammodet.evaluation.report_images.EMBEDDED_BYTES", 100)
     report = write_page(tmp_path, coco, results)
-    assert {path.name for path in (report.parent / FOLDER).iterdir()} == {"000000_1.jpg", "000001_1.jpg"}
+    assert {path.name for path in (report.parent / FOLDER).iterdir()} == {"000000_1.png", "000001_1.png"}
     page = visit(report)
     open_first(page)
     assert page.locator("#zoom").inner_text() != "100 %"
