@@ -19,6 +19,7 @@ from mammodet.evaluation.figures import (
     roc_figure,
     save_figure,
 )
+from mammodet.evaluation.forest_figure import forest_figure
 from mammodet.evaluation.froc import POINTS
 from mammodet.evaluation.operating_points import NUMBERS as POINT_NUMBERS
 from mammodet.evaluation.protocol import statements
@@ -31,8 +32,9 @@ from mammodet.evaluation.tables import csv_tables
 REPORT = "report.html"
 _TEMPLATE = Path(__file__).with_name("report.html")
 _FIGURES = {
-    "roc": "ROC curves of the malignancy score",
+    "roc": "ROC curves of the malignancy score; bands: images and breasts, pointwise, bootstrap by patient",
     "froc": "FROC curves: the same predictions under every hit rule",
+    "subgroups": "AP50 by subgroup, with intervals by patient",
     "confusion": "Confusion matrices, true against predicted",
     "reliability": "Reliability of the malignancy score in bins of 0.1, with Wilson’s 95 % intervals",
 }
@@ -74,6 +76,8 @@ def write_report(
     for name, figure in (
         ("roc", roc_figure(evaluation.levels)),
         ("froc", froc_figure(evaluation.froc)),
+        # Evaluations of one group alone have no subgroups.
+        ("subgroups", forest_figure(getattr(evaluation, "subgroups", ()), evaluation.coco["all"]["AP50"])),
         ("confusion", confusion_figure(evaluation.levels)),
         ("reliability", reliability_figure(evaluation.levels)),
     ):

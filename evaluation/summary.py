@@ -117,7 +117,8 @@ def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[
     ``auc_note``, ``auc_malignant_vs_benign`` (null without normals), ``brier``, ``ece``, ``reliability`` (by
     bin), ``intervals`` (number -> kind -> interval), ``per_class`` (support, precision, sensitivity, f1,
     ``intervals``), ``operating_points`` and ``confusion`` (``classes`` = rows, ``answers`` = columns,
-    ``counts``).
+    ``counts``). With a gallery ``write_report`` adds ``detection_at_threshold``: what boxes that reach the
+    score threshold find, one row per hit rule and class.
     """
     document = {
         "schema": SCHEMA,
