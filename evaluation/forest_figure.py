@@ -61,11 +61,11 @@ def forest_figure(rows: Sequence[Row], overall: float | None, number: str = NUMB
                 labels.append(f"{_shortened(row.value)} ({row.lesions})")
                 _draw(axes, row, number, place)
             place += 1.4
+        xlabel = number
         if overall is not None:
+            xlabel += f" (dotted: all, {overall:.3f})"
             axes.axvline(overall, color="0.55", linewidth=1, linestyle=(0, (2, 3)), zorder=0)
-        axes.set(
-            xlim=(-0.02, 1.02), ylim=(place - 0.7, -0.8), xlabel=f"{number} (dotted: all {overall or 0:.3f})"
-        )
+        axes.set(xlim=(-0.02, 1.02), ylim=(place - 0.7, -0.8), xlabel=xlabel)
         axes.set_yticks(heights, labels)
         for tick, label in zip(axes.get_yticklabels(), labels, strict=True):
             if label in groups:
@@ -86,6 +86,5 @@ def _draw(axes: Axes, row: Row, number: str, place: float) -> None:
 
 
 def _shortened(text: str) -> str:
-    # A dollar sign would start a formula.
-    plain = text.replace("$", r"\$")
-    return plain if len(plain) <= _LONGEST else plain[: _LONGEST - 1] + "…"
+    short = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return short.replace("$", r"\$")  # a dollar sign would start a formula

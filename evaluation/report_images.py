@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,12 +103,7 @@ def add_pictures(
     there = {place: task for place, task in tasks.items() if Path(task.path).is_file()}
     for place in tasks.keys() - there.keys():
         images[place]["problem"] = "no such file"
-    coded = map_isolated(code_picture, list(there.values()), limit_s=_LIMIT_S) if there else ()
-    shown = progress(coded, "pictures of the report", len(there)) if there else ()
-    for place, outcome in zip(there, shown, strict=True):
-        picture = outcome
-        if isinstance(outcome, Casualty):
-            picture = Picture(problem=f"the reader {outcome.how} on this file")
+    for place, picture in zip(there, _coded_pictures(list(there.values()), progress), strict=True):
         if picture.problem is not None:
             images[place]["problem"] = picture.problem
             continue
@@ -123,6 +118,20 @@ def add_pictures(
         images[place]["levels"] = [
             [divisor, _uri(content, _kind(divisor))] for divisor, content in picture.levels
         ]
+
+
+def _coded_pictures(tasks: Sequence[Task], progress: Progress) -> Iterator[Picture]:
+    """Yield the picture of every task in its order, read by processes of their own."""
+    done = 0
+    try:
+        coded = map_isolated(code_picture, tasks, limit_s=_LIMIT_S)
+        for outcome in progress(coded, "pictures of the report", len(tasks)) if tasks else ():
+            done += 1
+            died = isinstance(outcome, Casualty)
+            yield Picture(problem=f"the reader {outcome.how} on this file") if died else outcome
+    except InputError as error:  # no process starts: the numbers are worth more than the pictures
+        for _ in tasks[done:]:
+            yield Picture(problem=error.problem)
 
 
 def remove_pictures(out: Path) -> None:

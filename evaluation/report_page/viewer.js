@@ -8,7 +8,7 @@ class Viewer {
     this.page = page;
     this.camera = new Camera();
     this.show = { truth: true, predictions: true, labels: true };
-    this.pictures = new Map(); // divisor -> image element, of the open image alone: the others are let go
+    this.pictures = new Map(); // divisor -> file and bitmap, of the open image alone: the others are let go
     this.canvas = byId("canvas");
     this.dialog = byId("full");
     this.context = this.canvas.getContext("2d", { alpha: false });
@@ -30,7 +30,7 @@ class Viewer {
     if (place < 0 || place >= this.order.length) return;
     this.place = place;
     this.selected = null;
-    this.pictures.clear();
+    this.letGo();
     const record = this.page.judge.data.images[this.image];
     this.fitCanvas();
     this.camera.open(record.width, record.height);
@@ -136,37 +136,49 @@ class Viewer {
       return null;
     }
     const best = this.load(wanted);
-    this.isSharp = best.complete && best.naturalWidth > 0;
-    if (this.isSharp) return best;
-    return [...this.pictures.values()].find((one) => one.complete && one.naturalWidth > 0) ?? this.preview();
+    this.isSharp = Boolean(best.bitmap);
+    return best.bitmap ?? [...this.pictures.values()].find((one) => one.bitmap)?.bitmap ?? this.preview();
   }
 
   load([divisor, source]) {
     let picture = this.pictures.get(divisor);
     if (!picture) {
-      picture = new Image();
-      // Decoded off the page's own thread: a large image would stop the hand that zooms.
-      picture.decoding = "async";
-      picture.src = source;
-      const image = this.image;
-      const arrived = () => this.image === image && this.draw();
-      picture.decode().then(arrived, () => this.failed(image));
+      picture = { file: new Image(), bitmap: null };
       this.pictures.set(divisor, picture);
+      picture.file.onload = () => this.arrived(divisor, picture);
+      picture.file.onerror = () => this.failed(divisor, picture);
+      picture.file.src = source;
     }
     return picture;
   }
 
-  failed(image) {
-    if (this.image !== image) return;
+  // A bitmap of our own can be closed; what is decoded for an image element the browser keeps, up to 600 MB.
+  async arrived(divisor, picture) {
+    const bitmap = await createImageBitmap(picture.file).catch(() => null);
+    if (!bitmap) return this.failed(divisor, picture);
+    picture.file.removeAttribute("src");
+    if (this.pictures.get(divisor) !== picture) bitmap.close(); // another image is open by now
+    else {
+      picture.bitmap = bitmap;
+      this.draw();
+    }
+  }
+
+  failed(divisor, picture) {
+    if (this.pictures.get(divisor) !== picture) return;
     byId("full-problem").hidden = false;
     byId("full-problem").textContent = "The picture cannot be loaded: keep the folder report_images beside this page.";
+  }
+
+  letGo() {
+    for (const picture of this.pictures.values()) picture.bitmap?.close();
+    this.pictures.clear();
   }
 
   preview() {
     const { thumbnail } = this.page.judge.data.images[this.image];
     if (!thumbnail) return null;
-    const preview = this.load([0, thumbnail]);
-    return preview.complete && preview.naturalWidth > 0 ? preview : null;
+    return this.load([0, thumbnail]).bitmap;
   }
 
   fitCanvas() {
@@ -186,7 +198,7 @@ class Viewer {
       ["show-truth", "t"], ["show-predictions", "p"], ["show-labels", "l"]]) on(id, () => this.keys[key]());
     byId("full-threshold").addEventListener("input", (event) => this.page.setThreshold(Number(event.target.value)));
     this.dialog.addEventListener("close", () => {
-      this.pictures.clear();
+      this.letGo();
       this.page.closed(this.image);
     });
     this.dialog.addEventListener("keydown", (event) => this.key(event));

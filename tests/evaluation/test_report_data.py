@@ -155,6 +155,18 @@ def test_a_reader_that_dies_costs_only_its_own_picture(tmp_path, monkeypatch):
     assert prefix == "data:image/png;base64" and base64.b64decode(coded) == good.levels[0][1]
 
 
+def test_where_no_reader_starts_the_evaluation_goes_on_without_pictures(tmp_path, monkeypatch):
+    coco, results = small(tmp_path)
+    cv2.imwrite(str(tmp_path / "2.png"), np.eye(80, 60, dtype=np.uint8) * 200)
+
+    def refuse(*_, **__):
+        raise InputError("a worker could not start", field="workers")
+        yield
+
+    monkeypatch.setattr(report_images, "map_isolated", refuse)
+    assert viewer(coco, results, tmp_path)[1]["problem"] == "a worker could not start"
+
+
 @given(st.text())
 def test_data_cannot_end_their_block_and_are_read_back(text):
     told = json_block({"a": text, "b": "</script><!--\u2028"})
