@@ -29,7 +29,7 @@ _SCRIPTS = (
     *("numbers.js", "judge.js", "boxes.js", "camera.js", "gestures.js"),
     *("viewer.js", "gallery.js", "curve.js", "page.js"),
 )
-_STYLES = ("page.css", "viewer.css")
+_STYLES = ("page.css", "viewer.css", "print.css")
 _HEADING = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
 
 

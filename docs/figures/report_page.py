@@ -19,6 +19,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from mammodet.datasets.coco import Coco, counts, read_coco
@@ -26,7 +27,7 @@ from mammodet.tools import cli
 
 SHOWN = {"width": 1400, "height": 900}
 PHONE = {"width": 390, "height": 844}
-COLOURS = 128  # of the palette of the PNG files
+COLOURS = 256  # of the palette of the PNG files
 
 
 def main() -> None:
@@ -90,13 +91,16 @@ def _result(image: Any, category: int, box: list[float], score: float) -> dict[s
 def photograph(report: Path, out: Path) -> None:
     """Write the pictures of the docs: light page, dark full-size view, phone."""
     with browser_page(report, SHOWN, "light") as page:
-        page.locator("#images-and-threshold").scroll_into_view_if_needed()
         page.evaluate("document.getElementById('images-and-threshold').scrollIntoView()")
         page.wait_for_timeout(400)
         _save(page, out / "report_page.png")
     with browser_page(report, SHOWN, "dark") as page:
+        page.locator(".chip.tp").click()
+        page.locator(".chip.false").click()
         page.locator(".card").first.click()
         page.locator("#full-boxes button").first.click()
+        for _ in range(2):
+            page.locator("#zoom-out").click()
         page.wait_for_timeout(600)
         _save(page, out / "report_viewer.png")
     with browser_page(report, PHONE, "dark") as page:
@@ -120,10 +124,8 @@ def browser_page(report: Path, size: dict[str, int], scheme: str) -> Iterator[Pa
 
 def _save(page: Page, path: Path) -> None:
     """Write a PNG with a palette, a third of the size."""
-    from PIL import Image  # noqa: PLC0415
-
     shot = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR)
-    Image.fromarray(shot[:, :, ::-1]).quantize(COLOURS).save(path, optimize=True)
+    Image.fromarray(shot[:, :, ::-1]).quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
 
 
 def _run(*words: object) -> None:
