@@ -65,6 +65,7 @@ def write_report(
         The report.
     """
     _remove_earlier(out)
+    remove_pictures(out)  # also those of an evaluation that was killed before its numbers were written
     viewer = None if gallery is None else build_viewer(gallery, evaluation, out)
     document = metrics_document(evaluation, inputs)
     if viewer is not None:
@@ -125,7 +126,6 @@ def _remove_earlier(out: Path) -> None:
     pictures = [f"{name}{suffix}" for name in _FIGURES for suffix in (".png", ".svg")]
     for name in (REPORT, "metrics.json", *(f"{table}.csv" for table in _TABLES), *pictures):
         (out / name).unlink(missing_ok=True)
-    remove_pictures(out)
 
 
 def number(value: float | None) -> str:

@@ -111,12 +111,15 @@ class Page {
 function followSections() {
   const links = new Map([...document.querySelectorAll("nav.contents a")].map((link) => [link.hash.slice(1), link]));
   const heads = [...document.querySelectorAll("main h2[id]")];
+  let marked;
   const mark = () => {
     const current = heads.filter((head) => head.getBoundingClientRect().top < 160).at(-1) ?? heads[0];
-    for (const [id, link] of links) {
-      if (id === current?.id) link.setAttribute("aria-current", "true");
-      else link.removeAttribute("aria-current");
-    }
+    if (current?.id === marked) return;
+    links.get(marked)?.removeAttribute("aria-current");
+    marked = current.id;
+    const link = links.get(marked), row = link.closest("ul");
+    link.setAttribute("aria-current", "true");
+    row.scrollLeft = link.offsetLeft - row.offsetLeft - 40; // on a phone the contents are one row
   };
   document.addEventListener("scroll", () => requestAnimationFrame(mark), { passive: true });
   mark();

@@ -214,6 +214,23 @@ def test_the_numbers_at_the_start_are_those_of_metrics_json(made, visit):
     assert tiles == [number(value) for value in (coco["AP"], coco["AP50"], *aucs)]
 
 
+def all_numbers(value):
+    """Every number in a JSON document, as the page shows it."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return set().union(*map(all_numbers, value))
+    return {number(value)} if isinstance(value, int | float) else set()
+
+
+def test_every_number_on_the_page_is_in_metrics_json(made, visit):
+    page = visit(made[0])
+    document = json.loads((made[0].parent / "metrics.json").read_text())
+    shown = re.findall(r"(?<![\d.-])-?\d\.\d{3}(?!\d)", page.locator("main").inner_text())
+    assert len(shown) > 300
+    assert set(shown) <= all_numbers(document)
+
+
 def test_the_operating_point_is_pythons_at_every_threshold_and_rule(made, visit):
     _, coco, results = made
     page = visit(made[0])
