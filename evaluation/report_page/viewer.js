@@ -154,10 +154,10 @@ class Viewer {
 
   // A bitmap of our own can be closed; what is decoded for an image element the browser keeps, up to 600 MB.
   async arrived(divisor, picture) {
-    const bitmap = await createImageBitmap(picture.file).catch(() => null);
-    if (!bitmap) return this.failed(divisor, picture);
-    picture.file.removeAttribute("src");
-    if (this.pictures.get(divisor) !== picture) bitmap.close(); // another image is open by now
+    // Where a browser makes no bitmap of a file beside the page, the element itself is drawn.
+    const bitmap = await createImageBitmap(picture.file).catch(() => picture.file);
+    if (bitmap !== picture.file) picture.file.removeAttribute("src");
+    if (this.pictures.get(divisor) !== picture) bitmap.close?.(); // another image is open by now
     else {
       picture.bitmap = bitmap;
       this.draw();
@@ -171,7 +171,7 @@ class Viewer {
   }
 
   letGo() {
-    for (const picture of this.pictures.values()) picture.bitmap?.close();
+    for (const picture of this.pictures.values()) picture.bitmap?.close?.();
     this.pictures.clear();
   }
 

@@ -298,7 +298,7 @@ def test_filters_and_sorting_change_the_gallery(made, visit):
     assert page.locator(".card").count() == page.locator(".card .badge.fp + .badge.missed").count() < count
     page.locator("#filters-clear").click()
     page.locator("#search").fill("p7")
-    assert page.locator(".card .name").all_inner_texts() == ["files/13.png", "files/14.png"]
+    assert page.locator(".card .name").all_text_contents() == ["files/13.png", "files/14.png"]
     page.locator("#filters-clear").click()
     page.locator("#filter-view").select_option(label="L CC")
     assert page.locator("#shown").inner_text() == "20 of 40 images"
@@ -315,7 +315,7 @@ def test_filters_and_sorting_change_the_gallery(made, visit):
 def test_without_a_file_the_card_says_so_and_shows_its_boxes(made, visit):
     page = visit(made[0])
     page.locator("#search").fill("files/3.png")
-    assert page.locator(".card .why").inner_text() == "no such file"
+    assert page.locator(".card .why").text_content() == "no such file"
     assert page.locator(".card rect").count() > 0
     page.locator(".card").click()
     assert page.locator("#full-problem").inner_text() == "No picture: no such file."
