@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from mammodet.datasets.coco import Coco
 from mammodet.datasets.errors import InputError
@@ -30,7 +30,7 @@ _SCRIPTS = (
     *("viewer.js", "gallery.js", "curve.js", "page.js"),
 )
 _STYLES = ("page.css", "viewer.css", "print.css")
-_HEADING = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
+_HEADING = re.compile(r'<h2(?: id="([a-z0-9-]+)")?>(.*?)</h2>', re.DOTALL)
 
 
 def _plain(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
@@ -154,19 +154,19 @@ def json_block(value: Any) -> Markup:
 
 
 def with_navigation(page: str) -> str:
-    """Give every h2 an id and list them where the template says ``<!-- contents -->``.
+    """Give every h2 an id, unless it has one, and list them where the template says ``<!-- contents -->``.
 
     Text from users holds neither: the template escapes it.
     """
     titles: list[tuple[str, str]] = []
 
     def anchored(found: re.Match[str]) -> str:
-        title = re.sub(r"<[^>]*>", "", found[1]).strip()
-        name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "part"
+        title = re.sub(r"<[^>]*>", "", found[2]).strip()
+        name = found[1] or re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "part"
         while name in (other for other, _ in titles):
             name += "-2"
         titles.append((name, title))
-        return f'<h2 id="{escape(name)}">{found[1]}</h2>'
+        return f'<h2 id="{name}">{found[2]}</h2>'
 
     page = _HEADING.sub(anchored, page)
     links = "\n".join(f'<li><a href="#{name}">{title}</a></li>' for name, title in titles)
