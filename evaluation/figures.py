@@ -33,6 +33,7 @@ _LINES: Mapping[str, tuple[str, Any]] = {
 }
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _DASHES = ("solid", "dashed", "dashdot", "dotted", (0, (5, 1, 1, 1, 1, 1)))
+_BANDS = ("image", "breast")  # five bands on each other would show none
 _PANELS = 4  # classes that the FROC figure shows at most
 
 
@@ -52,6 +53,11 @@ def roc_figure(levels: Mapping[str, Level]) -> Figure | None:
             interval = primary(level.intervals.get("auc", {}))
             if interval is not None and interval.low is not None:
                 label += f" [{interval.low:.3f}, {interval.high:.3f}]"
+            band = level.band if name in _BANDS else None
+            if band is not None:
+                axes.fill_between(
+                    band.false_positive_rate, band.low, band.high, color=colour, alpha=0.13, linewidth=0
+                )
             axes.plot(
                 curve.false_positive_rate,
                 curve.true_positive_rate,

@@ -24,6 +24,7 @@ from mammodet.evaluation.operating_points import OperatingPoint, PointRule, oper
 from mammodet.evaluation.proportions import wald_interval, wilson_interval
 from mammodet.evaluation.resampling import Interval, PatientResamples
 from mammodet.evaluation.roc import Roc, roc
+from mammodet.evaluation.roc_band import RocBand, roc_band
 
 Intervals = Mapping[str, Mapping[str, Interval]]  # number -> kind (bootstrap, delong, ...) -> interval
 
@@ -44,7 +45,7 @@ class Level:
     ``without_normals`` is the ROC of malignant against benign alone, None without normals to leave out.
     ``brier`` is the mean squared difference of malignancy score and truth, ``ece`` the expected calibration
     error over ``reliability``. ``intervals`` belong to ``auc``, ``auc_malignant_vs_benign``, ``brier``,
-    ``ece`` and ``accuracy``; ``class_intervals`` to the numbers of each class.
+    ``ece`` and ``accuracy``; ``class_intervals`` to the numbers of each class; ``band`` to the ROC curve.
     """
 
     title: str
@@ -58,6 +59,7 @@ class Level:
     intervals: Intervals = field(default_factory=dict)
     class_intervals: Mapping[str, Intervals] = field(default_factory=dict)
     points: Sequence[OperatingPoint] = ()
+    band: RocBand | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ def _level(
         intervals=intervals,
         class_intervals=_class_intervals(table, boot, confidence),
         points=operating_points(truth.tolist(), scores.tolist(), uncertainty.rules, resamples, codes),
+        band=roc_band(truth, scores, resamples, codes),
     )
 
 

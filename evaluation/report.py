@@ -24,11 +24,14 @@ from mammodet.evaluation.figures import (
     roc_figure,
     save_figure,
 )
+from mammodet.evaluation.forest_figure import forest_figure
 from mammodet.evaluation.froc import POINTS
 from mammodet.evaluation.froc_intervals import SENSITIVITIES
 from mammodet.evaluation.latex import performance_table
 from mammodet.evaluation.operating_points import NUMBERS as POINT_NUMBERS
 from mammodet.evaluation.protocol import statements
+from mammodet.evaluation.report_gallery import Gallery, Viewer, build_viewer, page_parts, with_navigation
+from mammodet.evaluation.report_images import remove_pictures
 from mammodet.evaluation.resampling import Interval, primary
 from mammodet.evaluation.summary import Evaluation, metrics_document, package_versions
 from mammodet.evaluation.tables import csv_tables
@@ -37,8 +40,9 @@ REPORT = "report.html"
 LATEX = "table2.tex"
 _TEMPLATE = Path(__file__).with_name("report.html")
 _FIGURES = {
-    "roc": "ROC curves of the malignancy score",
+    "roc": "ROC curves of the malignancy score; bands: images and breasts, pointwise, bootstrap by patient",
     "froc": "FROC curves: the same predictions under every hit rule",
+    "subgroups": "AP50 by subgroup, with intervals by patient",
     "confusion": "Confusion matrices, true against predicted",
     "reliability": "Reliability of the malignancy score in bins of 0.1, with Wilson’s 95 % intervals",
     "reliability_calibrated": "Reliability of the malignancy score, raw (above) and calibrated (below)",
@@ -53,7 +57,9 @@ _TABLES = (
 )
 
 
-def write_report(evaluation: Evaluation, out: Path, inputs: Mapping[str, Any]) -> Path:
+def write_report(
+    evaluation: Evaluation, out: Path, inputs: Mapping[str, Any], gallery: Gallery | None = None
+) -> Path:
     """Write ``metrics.json``, the CSV tables, a LaTeX table, the figures and ``report.html`` into ``out``.
 
     What an earlier evaluation left there under these names is removed first, so that the folder never mixes
@@ -63,6 +69,8 @@ def write_report(evaluation: Evaluation, out: Path, inputs: Mapping[str, Any]) -
     ----------
     inputs:
         What ``metrics.json`` and the report tell of the files, see ``metrics_document``.
+    gallery:
+        What the image viewer shows; None leaves it out, and ``detection_at_threshold`` of ``metrics.json``.
 
     Returns
     -------
@@ -70,7 +78,12 @@ def write_report(evaluation: Evaluation, out: Path, inputs: Mapping[str, Any]) -
         The report.
     """
     _remove_earlier(out)
-    write_json(out / "metrics.json", metrics_document(evaluation, inputs))
+    remove_pictures(out)  # also those of an evaluation that was killed before its numbers were written
+    viewer = None if gallery is None else build_viewer(gallery, evaluation, out)
+    document = metrics_document(evaluation, inputs)
+    if viewer is not None:
+        document["detection_at_threshold"] = viewer.at_threshold
+    write_json(out / "metrics.json", document)
     for name, text in csv_tables(evaluation).items():
         write_text(out / name, text)
     table = performance_table(evaluation, inputs)
@@ -80,6 +93,7 @@ def write_report(evaluation: Evaluation, out: Path, inputs: Mapping[str, Any]) -
     for name, figure in (
         ("roc", roc_figure(evaluation.levels)),
         ("froc", froc_figure(evaluation.froc)),
+        ("subgroups", forest_figure(evaluation.subgroups, evaluation.coco["all"]["AP50"])),
         ("confusion", confusion_figure(evaluation.levels)),
         ("reliability", reliability_figure(evaluation.levels)),
         ("reliability_calibrated", calibrated_figure(evaluation.calibrated)),
@@ -89,22 +103,31 @@ def write_report(evaluation: Evaluation, out: Path, inputs: Mapping[str, Any]) -
             save_figure(figure, out / f"{name}.svg")
             figures[_FIGURES[name] + (_band(evaluation) if name == "froc" else "")] = out / f"{name}.svg"
     if evaluation.errors is not None:
-        kinds, gallery = error_figure(evaluation.errors), gallery_figure(evaluation.errors)
-        for name, figure in zip(_ERROR_PICTURES, (kinds, kinds, gallery), strict=True):
+        kinds, worst = error_figure(evaluation.errors), gallery_figure(evaluation.errors)
+        for name, figure in zip(_ERROR_PICTURES, (kinds, kinds, worst), strict=True):
             if figure is not None:
                 save_figure(figure, out / name)
-    write_text(out / REPORT, render(evaluation, inputs, figures))
+    write_text(out / REPORT, render(evaluation, inputs, figures, viewer))
     return out / REPORT
 
 
-def render(evaluation: Evaluation, inputs: Mapping[str, Any], figures: Mapping[str, Path]) -> str:
+def render(
+    evaluation: Evaluation,
+    inputs: Mapping[str, Any],
+    figures: Mapping[str, Path],
+    viewer: Viewer | None = None,
+) -> str:
     """Return the HTML page; ``figures`` maps captions to SVG files, which are embedded."""
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(_TEMPLATE.parent),
     )
     environment.filters["number"] = number
     environment.filters["interval"] = interval
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+    page = environment.get_template(_TEMPLATE.name).render(
         evaluation=evaluation,
         inputs=inputs,
         rules=statements(evaluation.protocol),
@@ -115,7 +138,9 @@ def render(evaluation: Evaluation, inputs: Mapping[str, Any], figures: Mapping[s
         point_names=POINT_NUMBERS,
         error_section=error_section(evaluation.errors, {"number": number, "interval": interval}),
         figures={caption: _data_uri(path) for caption, path in figures.items()},
+        **page_parts(viewer),
     )
+    return with_navigation(page).encode("utf-8", "replace").decode("utf-8")  # JSON may hold half characters
 
 
 def _band(evaluation: Evaluation) -> str:

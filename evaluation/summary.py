@@ -157,7 +157,8 @@ def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[
     ``auc_malignant_vs_benign`` (null without normals), ``brier``, ``ece``, ``reliability`` (by bin),
     ``intervals`` (number -> kind -> interval), ``per_class`` (support, precision, sensitivity, f1,
     ``intervals``), ``operating_points`` and ``confusion`` (``classes`` = rows, ``answers`` = columns,
-    ``counts``). With a score calibration there is ``calibrated`` too, see ``calibrated_levels``.
+    ``counts``). With a score calibration there is ``calibrated`` too, see ``calibrated_levels``;
+    with a gallery ``write_report`` adds ``detection_at_threshold``.
     """
     document = {
         "schema": SCHEMA,

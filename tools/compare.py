@@ -26,7 +26,7 @@ from mammodet.tools.evaluation_arguments import (
 _PROG = "mammodet compare"
 # Options of evaluate that hold for every model: what is read and how, and the protocol.
 _SHARED = (
-    *("ground_truth", "score_threshold", "suppression_iou", "lesion_iou"),
+    *("ground_truth", "image_root", "score_threshold", "suppression_iou", "lesion_iou"),
     *("hit_rules", "froc_denominator", "class_aware"),
     *("format", "columns", "categories", "boxes", "scores"),
     *("resamples", "confidence", "seed"),

@@ -7,7 +7,7 @@ mammodet evaluate --ground-truth gt.json --predictions boxes.csv --categories ma
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,13 @@ def evaluate_files(arguments: Arguments) -> list[str]:
     """Evaluate the predictions, write everything into ``arguments.out``, and return the lines to print."""
     # Imported here, because scikit-learn and matplotlib would make --help slow; jsonargparse also runs what
     # stands below TYPE_CHECKING.
-    from tqdm import tqdm  # noqa: PLC0415
-
     from mammodet.datasets.atomic import write_text  # noqa: PLC0415
     from mammodet.evaluation.fusion_rules import LogisticRule  # noqa: PLC0415
     from mammodet.evaluation.fusion_table import fit_on  # noqa: PLC0415
     from mammodet.evaluation.model_comparison import compare_models, comparison_csv  # noqa: PLC0415
     from mammodet.evaluation.overview import overview  # noqa: PLC0415
     from mammodet.evaluation.report import write_report  # noqa: PLC0415
+    from mammodet.evaluation.report_gallery import Gallery  # noqa: PLC0415
     from mammodet.evaluation.summary import evaluate  # noqa: PLC0415
 
     fitted = None if arguments.fusion is None else LogisticRule.load(Path(arguments.fusion))
@@ -52,12 +51,13 @@ def evaluate_files(arguments: Arguments) -> list[str]:
         fitted=fitted,
         calibration=calibration,
         error_images=arguments.error_images,
-        progress=lambda images: tqdm(images, unit="image", desc="looking at errors", disable=None),
+        progress=lambda images: _bar(images, "looking at errors"),
     )
     protocol = evaluation_protocol(arguments)
     coco = read_ground_truth(arguments)
     results = read_results(arguments, arguments.predictions, coco)
     other = None if arguments.compare is None else read_results(arguments, Path(arguments.compare), coco)
+    gallery = Gallery(coco, results, arguments.images, _bar)
     evaluation = evaluate(coco, results, protocol, options)
     if arguments.fit_fusion is not None:
         if evaluation.cases is None:
@@ -71,7 +71,7 @@ def evaluate_files(arguments: Arguments) -> list[str]:
     if calibration is not None and _same_data(calibration.inputs, inputs):
         _warn(f"{arguments.calibration} was fitted on this very ground truth: its numbers flatter")
     made = _fit_calibration(arguments, evaluation, inputs)
-    write_report(evaluation, arguments.out, inputs)
+    write_report(evaluation, arguments.out, inputs, gallery)
     lines = [*overview(evaluation), *made]
     if other is not None:
         rows = compare_models(coco, other, results, evaluation)
@@ -128,6 +128,14 @@ def _warn(text: str) -> None:
 
 def _same_data(fitted: Mapping[str, Any], inputs: Mapping[str, Mapping[str, str]]) -> bool:
     return fitted.get("ground_truth", {}).get("sha256") == inputs["ground_truth"]["sha256"]
+
+
+def _bar(items: Iterable[Any], what: str, total: int | None = None) -> Iterable[Any]:
+    """Wrap what is worked through into a progress bar with rate and time left."""
+    from tqdm import tqdm  # noqa: PLC0415
+
+    wrapped: Iterable[Any] = tqdm(items, desc=what, total=total, unit="image", disable=None)
+    return wrapped
 
 
 if __name__ == "__main__":

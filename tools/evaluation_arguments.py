@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +31,9 @@ class Arguments:
         score_threshold: boxes below this do not count for images, breasts and lesions; COCO AP uses all
         suppression_iou: a benign box that overlaps a malignant one by more than this IoU is dropped
         lesion_iou: a box speaks for a true lesion when their IoU is above this
+        images: pictures in the report's viewer: auto (all up to 200, else the 200 worst), all, errors (those
+            with one at the score threshold), none, or how many of the worst; the others are frames with boxes
+        image_root: folder that the file names start from, if it is not that of the ground truth
         error_iou: errors, a box finds a lesion of its class from this IoU
         error_background_iou: errors, a box below this IoU with every lesion is background
         error_images: images read at most, for the places of background boxes and the pictures of the worst
@@ -69,6 +72,8 @@ class Arguments:
     score_threshold: float = 0.3
     suppression_iou: float = 0.5
     lesion_iou: float = 0.0
+    images: Literal["auto", "all", "errors", "none"] | int = "auto"
+    image_root: Path | None = None
     error_iou: float = 0.5
     error_background_iou: float = 0.1
     error_images: int = 200
@@ -157,15 +162,20 @@ def evaluation_options(arguments: Arguments) -> Any:
 
 
 def read_ground_truth(arguments: Arguments) -> Any:
-    """Return the COCO file of the ground truth; InputError when it has no image."""
+    """Return the COCO file of the ground truth; InputError when it has no image, or the root is no folder."""
     from mammodet.datasets.coco import read_coco  # noqa: PLC0415
 
+    root = arguments.image_root
+    if root is not None and not root.is_dir():
+        raise InputError(
+            "no such folder", field="--image-root", value=str(root), remedy="check the path, or leave it out"
+        )
     coco = read_coco(arguments.ground_truth, profile=False)
     if not coco.images:
         raise InputError(
             "has no image", file=arguments.ground_truth, field="images", remedy="give a file with images"
         )
-    return coco
+    return coco if root is None else replace(coco, info={**coco.info, "root": str(root.absolute())})
 
 
 def read_results(arguments: Arguments, path: Path, coco: Any, prog: str = "mammodet evaluate") -> Any:

@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import re
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
@@ -439,3 +442,34 @@ def test_calibration_options_that_cannot_work_are_one_line(evaluate, truth, pred
         assert evaluate(*screened(), "--calibration", str(path), option, value) == 2
         told = capsys.readouterr().err
         assert told.count("\n") == 1 and f"the scores here have {value}" in told
+
+
+def viewer_images(tmp_path):
+    page = (tmp_path / "out" / "report.html").read_text()
+    found = re.search(r'<script type="application/json" id="viewer-data">(.*?)</script>', page)
+    return json.loads(found[1])["images"]
+
+
+def test_the_report_has_the_pictures_that_can_be_read(evaluate, truth, predictions, tmp_path):
+    (tmp_path / "films").mkdir()
+    for number in (1, 3):
+        cv2.imwrite(str(tmp_path / "films" / f"{number}.png"), np.eye(500, dtype=np.uint8) * 200)
+    where = ["--image-root", str(tmp_path / "films"), "--resamples", "0"]
+    assert evaluate(truth, predictions, *where) == 0
+    assert [bool(image.get("levels")) for image in viewer_images(tmp_path)] == [True, False, True, False]
+    assert evaluate(truth, predictions, *where, "--images", "errors") == 0
+    assert not any("levels" in image or "problem" in image for image in viewer_images(tmp_path))
+    assert evaluate(truth, predictions, *where, "--images", "1") == 0
+    assert sum("levels" in image for image in viewer_images(tmp_path)) == 1
+    assert metrics(tmp_path)["detection_at_threshold"]["rows"][0]["sensitivity"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [(["--images", "some"], "images"), (["--image-root", "/nowhere/at/all"], "--image-root: no such folder")],
+)
+def test_a_wrong_choice_of_images_is_refused(evaluate, truth, predictions, tmp_path, capsys, options, told):
+    assert evaluate(truth, predictions, *options) == 2
+    line = capsys.readouterr().err
+    assert told in line and "Traceback" not in line
+    assert not (tmp_path / "out").exists()
