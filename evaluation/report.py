@@ -47,6 +47,7 @@ _FIGURES = {
     "reliability": "Reliability of the malignancy score in bins of 0.1, with Wilson’s 95 % intervals",
     "reliability_calibrated": "Reliability of the malignancy score, raw (above) and calibrated (below)",
 }
+_MANY_PANELS = ("confusion", "reliability", "reliability_calibrated")  # too small in half the width
 _ERROR_PICTURES = ("errors.png", "errors.svg", "gallery.png")
 _TABLES = (
     *("coco_thresholds", "subgroups"),
@@ -127,6 +128,7 @@ def render(
     )
     environment.filters["number"] = number
     environment.filters["interval"] = interval
+    environment.filters["interval_of"] = _interval_of
     page = environment.get_template(_TEMPLATE.name).render(
         evaluation=evaluation,
         inputs=inputs,
@@ -138,6 +140,7 @@ def render(
         point_names=POINT_NUMBERS,
         error_section=error_section(evaluation.errors, {"number": number, "interval": interval}),
         figures={caption: _data_uri(path) for caption, path in figures.items()},
+        many_panels=[_FIGURES[name] for name in _MANY_PANELS],
         **page_parts(viewer),
     )
     return with_navigation(page).encode("utf-8", "replace").decode("utf-8")  # JSON may hold half characters
@@ -170,6 +173,11 @@ def interval(kinds: Mapping[str, Interval]) -> Markup:
     if found is None or found.low is None:
         return Markup()
     return Markup("<small>{:.3f} to {:.3f}</small>").format(found.low, found.high)
+
+
+def _interval_of(intervals: Mapping[str, Mapping[str, Interval]], name: str, number: str) -> Markup:
+    """Show the bootstrap interval of a COCO number; nothing without resamples."""
+    return interval({"bootstrap": intervals[name][number]}) if name in intervals else Markup()
 
 
 def _data_uri(path: Path) -> str:
