@@ -151,7 +151,7 @@ def test_every_number_makes_sense_or_has_a_reason(name, class_aware):
 def test_every_table_and_page_can_be_read(name):
     evaluation = evaluated(name)
     texts = csv_tables(evaluation)
-    page = re.sub(r"<style>.*?</style>", "", render(evaluation, INPUTS, {}), flags=re.DOTALL)
+    page = re.sub(r"<(style|script)[^>]*>.*?</\1>", "", render(evaluation, INPUTS, {}), flags=re.DOTALL)
     for file, text in (texts | {"page": page, "terminal": "\n".join(overview(evaluation))}).items():
         shown = _without_infinity(file, text)
         assert not re.search(r"\b(nan|inf|None)\b|(?<![\w.-])-1(\.0+)?(?![\w.])", shown), file
