@@ -13,7 +13,7 @@ acceptance (Gale and Shapley 1962) in a few rounds over all overlapping pairs at
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammodet.datasets.coco import Coco
+from mammodet.evaluation.image_pairs import pairs_of_one_image
 from mammodet.evaluation.weighted_ap import MatchedClass, Matches
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)  # as pycocotools has them, to the last digit
 LOWEST_IOU = 0.1  # pairs below are not kept
 _PERFECT = 1 - 1e-10  # COCOeval's: at an IoU threshold of 1 rounding must not lose a perfect box
-_PAIRS_AT_ONCE = 500_000  # bounds the memory of the comparison at about 100 MB
 
 
 class Pairs(NamedTuple):
@@ -218,7 +218,7 @@ class _Lesions:
         lesion = np.append(np.flatnonzero(own), np.flatnonzero(~own & self.without_class))
         crowd, where = self.is_crowd[lesion], self.image[lesion]
         kept: list[Pairs] = []
-        for one, other in _pairs_of_one_image(image, where):
+        for one, other in pairs_of_one_image(image, where):
             iou = _coco_iou(box[one], self.box[lesion[other]], crowd[other])
             close = iou >= LOWEST_IOU
             kept.append(Pairs(one[close], other[close], iou[close]))
@@ -237,25 +237,6 @@ def _ranks(image: NDArray[np.intp]) -> NDArray[np.intp]:
     ranks = np.empty(len(image), dtype=np.intp)
     ranks[order] = np.arange(len(image)) - np.searchsorted(grouped, grouped)
     return ranks
-
-
-def _pairs_of_one_image(
-    image: NDArray[np.intp], lesion_image: NDArray[np.intp]
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Yield every pair of a box and a lesion of the same image, some at a time."""
-    order = np.argsort(lesion_image, kind="stable")
-    first = np.searchsorted(lesion_image[order], image, "left")
-    number = np.searchsorted(lesion_image[order], image, "right") - first  # [D] lesions to compare
-    ends = np.cumsum(number)
-    start = 0
-    while start < len(number):
-        before = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + _PAIRS_AT_ONCE, "right")))
-        some = number[start:stop]
-        one = np.repeat(np.arange(start, stop), some)
-        within = np.arange(len(one)) - np.repeat(np.cumsum(some) - some, some)
-        yield one, order[first[one] + within]
-        start = stop
 
 
 def _coco_iou(

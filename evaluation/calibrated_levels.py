@@ -133,7 +133,7 @@ def _level(
     drawn = resamples.values(statistic, codes)
 
     def interval(values: NDArray[np.float64]) -> Interval | None:
-        return resamples.interval(values) if resamples.resamples else None
+        return resamples.interval(values, len(np.unique(codes))) if resamples.resamples else None
 
     numbers = {}
     for name, place in zip(NUMBERS, (0, 2), strict=True):

@@ -104,14 +104,19 @@ def coco_thresholds(
     codes = resamples.codes_of([patient_of[image] for image in image_ids(coco)])
     drawn = resamples.values(columns, codes) if resamples.resamples else None
     lesions = [table.lesions for table in tables[: len(boxes)]]
+    owners = [codes[table.lesion_images] for table in tables[: len(boxes)]]
     rows = []
     for place, name in enumerate(("all", *class_names(coco))):
         total = sum(lesions) if not place else lesions[place - 1]
+        own = owners if not place else owners[place - 1 : place]
+        patients = len(np.unique(np.concatenate([np.empty(0, np.intp), *own])))
         for row, most in enumerate(mosts):
             for column, iou in enumerate((None, *ious.tolist())):
                 ap, ar = (_known(value) for value in point[place, row, column])
                 of_ap, of_ar = (
-                    None if drawn is None else resamples.interval(drawn[:, place, row, column, number])
+                    None
+                    if drawn is None
+                    else resamples.interval(drawn[:, place, row, column, number], patients)
                     for number in (0, 1)
                 )
                 reason = None if total else NO_LESION

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,14 @@ from mammodet.evaluation.fusion import patients_of_images
 from mammodet.evaluation.resampling import Interval, PatientResamples
 
 _EXACT_UP_TO = 25  # discordant cases: below, the chi-square of McNemar is not to be trusted
+_SAME = 1e-12  # differences that rounding alone sets apart
 
 
 @dataclass(frozen=True)
 class Difference:
     """The second model less the first: ``difference``, its interval, and a two-sided ``p``.
 
-    All three are None, with a ``reason``, where they cannot be had.
+    Interval and ``p``, or all three, are None with a ``reason`` where they cannot be had.
     """
 
     test: str
@@ -89,7 +90,8 @@ def paired_bootstrap(
     """Compare any metric, given its value and its resampled values [R] for both models, of the same draws.
 
     ``p`` inverts the percentile interval: twice the smaller share of resamples at or beyond no difference,
-    with 1 added to both counts, so that it is never 0.
+    with 1 added to both counts, so that it is never 0. A difference that is the same in every resample, as
+    that of one patient with lesions, has neither interval nor ``p``: nothing tells how it may vary.
     """
     test = "bootstrap by patient"
     differences = np.asarray(values[1], dtype=np.float64) - np.asarray(values[0], dtype=np.float64)
@@ -99,6 +101,10 @@ def paired_bootstrap(
             test, first, second, None, interval, None, interval.reason or "undefined for a model"
         )
     known = differences[np.isfinite(differences)]
+    if np.ptp(known) <= _SAME and abs(second - first) > _SAME:
+        reason = "the difference is the same in every resample"
+        nothing = replace(interval, low=None, high=None, reason=reason)
+        return Difference(test, first, second, second - first, nothing, None, reason)
     smaller = min(np.count_nonzero(known <= 0), np.count_nonzero(known >= 0))
     p = float(min(1.0, 2 * (smaller + 1) / (len(known) + 1)))
     return Difference(test, first, second, second - first, interval, p)

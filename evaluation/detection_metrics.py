@@ -156,6 +156,13 @@ class WeightedNumbers:
             numbers["all"][name] = mean_of_defined(by_class)
         return numbers
 
+    def lesion_images(self, name: str, number: str) -> NDArray[np.intp]:
+        """Return the places of the images with lesions that a number of one class, or of all, is about."""
+        rule = _RULES[number]
+        places = self.classes.values() if name == "all" else [self.classes[name]]
+        found = [self.tables[rule.area, rule.boxes, place].lesion_images for place in places]
+        return np.unique(np.concatenate([np.empty(0, np.intp), *found]))
+
 
 def mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean over the first axis of what is not NaN; NaN where nothing is."""

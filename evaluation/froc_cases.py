@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mammodet.datasets.coco import Coco, ImageRecord, counts, to_xyxy
+from mammodet.datasets.coco import Coco, counts, to_xyxy
 from mammodet.datasets.errors import InputError
-from mammodet.evaluation.fusion import breast_name
+from mammodet.evaluation.fusion import breast_name, patients_of_images
 from mammodet.evaluation.hit_rules import HitRule
 
 ANY_CLASS = "any"
@@ -68,6 +68,7 @@ def froc_cases(coco: Coco, results: Sequence[Mapping[str, Any]], category: int |
     chosen = [one for one in results if category in (None, one["category_id"])]
     lesions, others, predictions = (_boxes(records, place) for records in (judged, ignored, chosen))
     is_positive, is_normal = _status(coco, category, place, lesions.image, others.image)
+    patient_of = patients_of_images(coco)  # who the bootstrap draws, so that one evaluation has one count
     return FrocCases(
         coco=coco,
         classes=ANY_CLASS if category is None else _category_name(coco, category),
@@ -79,7 +80,7 @@ def froc_cases(coco: Coco, results: Sequence[Mapping[str, Any]], category: int |
         is_positive=is_positive,
         is_normal=is_normal,
         breast=_groups([breast_name(image) for image in coco.images]),
-        patient=_groups([_patient(image) for image in coco.images]),
+        patient=_groups([patient_of[image["id"]] for image in coco.images]),
     )
 
 
@@ -111,12 +112,6 @@ def _status(
 def _groups(names: Sequence[str]) -> NDArray[np.int64]:
     number: dict[str, int] = {}
     return np.array([number.setdefault(name, len(number)) for name in names], dtype=np.int64)
-
-
-def _patient(image: ImageRecord) -> str:
-    """Return the patient; an image without one is a patient of its own."""
-    patient = image.get("patient_id")
-    return f"image {image['id']}" if patient is None else f"patient {patient}"
 
 
 def _category_name(coco: Coco, category: int) -> str:

@@ -35,20 +35,27 @@ class FrocBand:
 
 @dataclass(frozen=True)
 class FrocValues:
-    """The numbers of one rule and class in every resample; NaN where a resample has none."""
+    """The numbers of one rule and class in every resample; NaN where a resample has none.
+
+    ``patients`` is how many have a lesion: with one alone there is no interval.
+    """
 
     numbers: NDArray[np.float64]  # [R, len(NUMBERS)]
     band: NDArray[np.float64] | None  # [R, len(BAND_POINTS)]
+    patients: int
 
     def intervals(self, resamples: PatientResamples) -> dict[str, Interval]:
         """Return the interval of each of ``NUMBERS``."""
-        return {name: resamples.interval(self.numbers[:, place]) for place, name in enumerate(NUMBERS)}
+        return {
+            name: resamples.interval(self.numbers[:, place], self.patients)
+            for place, name in enumerate(NUMBERS)
+        }
 
     def band_interval(self, resamples: PatientResamples) -> FrocBand | None:
         """Return the band; None when it was not asked for, or has no interval somewhere."""
         if self.band is None:
             return None
-        limits = [resamples.interval(column) for column in self.band.T]
+        limits = [resamples.interval(column, self.patients) for column in self.band.T]
         if any(one.low is None for one in limits):
             return None
         ends = np.array([(one.low, one.high) for one in limits], dtype=np.float64)
@@ -82,8 +89,12 @@ def froc_values(
         for rule, part in zip(rules, parts, strict=True):
             part.append(rule(weights))
     return [
-        FrocValues(values[:, :size], values[:, size:] if band else None)
-        for values, band in zip(map(np.concatenate, parts), wanted, strict=True)
+        FrocValues(
+            values[:, :size],
+            values[:, size:] if band else None,
+            len(np.unique(resamples.codes[one.lesion_image])),
+        )
+        for values, band, one in zip(map(np.concatenate, parts), wanted, matches, strict=True)
     ]
 
 

@@ -14,7 +14,7 @@ Lowering the threshold only adds predictions at the end of this order, so one ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -25,10 +25,9 @@ from numpy.typing import NDArray
 from mammodet.datasets.coco import Coco
 from mammodet.evaluation.froc_cases import Boxes, FrocCases, froc_cases
 from mammodet.evaluation.hit_rules import HitRule
+from mammodet.evaluation.image_pairs import pairs_of_one_image
 
 Several = Literal["one", "all"]
-
-_PAIRS_AT_ONCE = 500_000  # bounds the memory of the comparison at about 100 MB
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def _hits(
 ) -> Pairs:
     """Return prediction, lesion and quality of every hit, in chunks that bound the memory."""
     kept: list[Pairs] = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
-    for prediction, lesion in _pairs_of_one_image(found.image, lesions.image):
+    for prediction, lesion in pairs_of_one_image(found.image, lesions.image):
         hit, quality = rule.compare(
             found.box[prediction],
             lesions.box[lesion],
@@ -144,25 +143,6 @@ def _hits(
         kept.append((prediction[hit], lesion[hit], quality[hit]))
     predictions, places, qualities = zip(*kept, strict=True)
     return np.concatenate(predictions), np.concatenate(places), np.concatenate(qualities)
-
-
-def _pairs_of_one_image(
-    prediction_image: NDArray[np.int64], lesion_image: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield every pair of a prediction and a lesion of the same image, some at a time."""
-    order = np.argsort(lesion_image, kind="stable")
-    first = np.searchsorted(lesion_image[order], prediction_image, "left")
-    number = np.searchsorted(lesion_image[order], prediction_image, "right") - first  # [N] lesions to compare
-    ends = np.cumsum(number)
-    start = 0
-    while start < len(number):
-        before = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + _PAIRS_AT_ONCE, "right")))
-        some = number[start:stop]
-        prediction = np.repeat(np.arange(start, stop), some)
-        within = np.arange(len(prediction)) - np.repeat(np.cumsum(some) - some, some)
-        yield prediction, order[first[prediction] + within]
-        start = stop
 
 
 def _assign(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammodet.datasets.coco import BENIGN, MALIGNANT, Coco, to_xyxy
+from mammodet.datasets.errors import InputError
 from mammodet.evaluation.matching import iou_matrix, malignancy
 
 SCORE_THRESHOLD = 0.3  # boxes below it are dropped before fusion, Lin et al. 2023
@@ -167,14 +168,29 @@ def breast_name(image: Mapping[str, Any]) -> str:
 def patients_of_images(coco: Coco) -> dict[int, str]:
     """Return the patient of every image, by its id; a breast is never shared out among patients.
 
-    An image without ``patient_id`` takes the patient of the first image of its breast; where that has none
-    either, the breast stands for a patient of its own.
+    An image without ``patient_id`` takes the patient of its breast; where that has none either, the breast
+    stands for a patient of its own.
+
+    Raises
+    ------
+    InputError
+        When the images of one breast name two patients.
     """
     patient_of_breast: dict[str, str] = {}
     for image in coco.images:
         breast, patient = breast_name(image), image.get("patient_id")
-        patient_of_breast.setdefault(breast, f"unknown, {breast}" if patient is None else str(patient))
-    return {image["id"]: patient_of_breast[breast_name(image)] for image in coco.images}
+        if patient is not None and patient_of_breast.setdefault(breast, str(patient)) != str(patient):
+            raise InputError(
+                f"belongs to two patients, {patient_of_breast[breast]!r} and {str(patient)!r}",
+                file=coco.path,
+                field=f"images[id={image['id']}].breast_id",
+                value=breast,
+                remedy="give every breast a name of its own, such as patient, study and side",
+            )
+    of_images = {image["id"]: breast_name(image) for image in coco.images}
+    return {
+        number: patient_of_breast.get(breast, f"unknown, {breast}") for number, breast in of_images.items()
+    }
 
 
 def _boxes(detections: Sequence[Mapping[str, Any]], places: Iterable[int]) -> NDArray[np.float64]:

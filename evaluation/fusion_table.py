@@ -82,7 +82,7 @@ def fusion_table(
         curve = roc(positive.tolist(), values.tolist())
         owners = [patient_of[name] for name in known]
         drawn = resamples.values(WeightedAuc(positive, values), resamples.codes_of(owners))
-        boot = resamples.interval(drawn) if len(drawn) else None
+        boot = resamples.interval(drawn, len(set(owners))) if len(drawn) else None
         intervals = auc_intervals(boot, positive, values, owners, confidence=resamples.confidence)
         return FusionRow(level, rule, len(known), curve.positives, curve.auc, curve.note, intervals)
 

@@ -183,5 +183,6 @@ def _intervals(
             total = weights.sum(axis=1).astype(np.float64)
             return np.divide(weights @ hits, total, out=np.full(len(total), np.nan), where=total > 0)
 
-        found["bootstrap"] = resamples.interval(resamples.values(share, resamples.codes_of(patients)))
+        codes = resamples.codes_of(patients)
+        found["bootstrap"] = resamples.interval(resamples.values(share, codes), len(np.unique(codes)))
     return found | {"wilson": wilson_interval(int(hits.sum()), len(hits), resamples.confidence)}

@@ -96,7 +96,8 @@ def _level(
     patients = [case.patient for case in cases]
     codes = resamples.codes_of(patients)
     drawn = resamples.values(statistics, codes)  # [R, S]
-    boot = {name: resamples.interval(drawn[:, place]) for place, name in enumerate(statistics.names)}
+    owners = len(set(patients))
+    boot = {name: resamples.interval(drawn[:, place], owners) for place, name in enumerate(statistics.names)}
     if not resamples.resamples:
         boot = {}
     confidence = resamples.confidence
@@ -108,10 +109,10 @@ def _level(
     }
     without = None
     if len(statistics.lesioned) < len(cases):
-        some, owners = statistics.lesioned, [patients[place] for place in statistics.lesioned]
+        some, of_some = statistics.lesioned, [patients[place] for place in statistics.lesioned]
         without = roc(truth[some].tolist(), scores[some].tolist())
         intervals["auc_malignant_vs_benign"] = auc_intervals(
-            boot.get("auc_malignant_vs_benign"), truth[some], scores[some], owners, confidence=confidence
+            boot.get("auc_malignant_vs_benign"), truth[some], scores[some], of_some, confidence=confidence
         )
     return Level(
         title=title,
@@ -121,7 +122,7 @@ def _level(
         brier=float(statistics.errors.mean()) if len(cases) else None,
         ece=float(statistics.reliability.error(np.ones((1, len(cases))))[0]) if len(cases) else None,
         reliability=statistics.reliability.bins(),
-        patients=len(set(patients)),
+        patients=owners,
         intervals=intervals,
         class_intervals=_class_intervals(table, boot, confidence),
         points=operating_points(truth.tolist(), scores.tolist(), uncertainty.rules, resamples, codes),

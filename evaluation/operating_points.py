@@ -8,7 +8,7 @@ takes the threshold as given and the cases as independent.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -174,7 +174,13 @@ def operating_points(
         for rule, (numbers, _) in zip(rules, table.numbers(rules, weights), strict=True):
             drawn[rule].append(np.stack([numbers[name] for name in NUMBERS]))
     return [
-        _point(table, rule, np.concatenate(parts, axis=1) if parts else None, resamples)
+        _point(
+            table,
+            rule,
+            np.concatenate(parts, axis=1) if parts else None,
+            resamples,
+            patients=len(np.unique(codes)),
+        )
         for rule, parts in drawn.items()
     ]
 
@@ -184,6 +190,8 @@ def _point(
     rule: PointRule,
     drawn: NDArray[np.float64] | None,
     resamples: PatientResamples,
+    *,
+    patients: int,
 ) -> OperatingPoint:
     ones = np.ones((1, table.cases), dtype=np.int32)
     true, false = (int(total[0, -1]) for total in table.counts(ones))
@@ -200,7 +208,11 @@ def _point(
         value = float(numbers[name][0])
         intervals = {}
         if drawn is not None:
-            intervals["bootstrap"] = resamples.interval(drawn[row])
+            intervals["bootstrap"] = resamples.interval(drawn[row], patients)
+            if not np.isfinite(value):  # a resample has another threshold, at which it may be defined
+                intervals["bootstrap"] = replace(
+                    intervals["bootstrap"], low=None, high=None, reason="undefined at the point itself"
+                )
         if name in parts:
             intervals["wilson"] = wilson_interval(*parts[name], resamples.confidence)
         estimates[name] = Estimate(value if np.isfinite(value) else None, intervals)

@@ -146,9 +146,15 @@ class PatientResamples:
             return np.asarray(statistic(alone), dtype=np.float64)[:0]
         return np.concatenate(parts)
 
-    def interval(self, values: ArrayLike) -> Interval:
-        """Return the percentile interval of a metric's ``values`` [R], as ``values`` gives them."""
-        return percentile_interval(values, self.confidence, patients=self.patients)
+    def interval(self, values: ArrayLike, patients: int | None = None) -> Interval:
+        """Return the percentile interval of a metric's ``values`` [R], as ``values`` gives them.
+
+        ``patients`` is how many have what the metric is about, such as a lesion; None: all. One alone says
+        nothing about others: then there is no interval.
+        """
+        return percentile_interval(
+            values, self.confidence, patients=self.patients if patients is None else patients
+        )
 
 
 def percentile_interval(values: ArrayLike, confidence: float = 0.95, *, patients: int) -> Interval:
@@ -163,10 +169,10 @@ def percentile_interval(values: ArrayLike, confidence: float = 0.95, *, patients
     reason = None
     if not len(array):
         reason = "no resamples were drawn"
-    elif patients < 2:
-        reason = "needs two patients or more, there is " + ("one" if patients else "none")
     elif not len(known):
         reason = "undefined in every resample"
+    elif patients < 2:
+        reason = "needs two patients or more, there is " + ("one" if patients else "none")
     if reason:
         return Interval(None, None, PERCENTILE, len(array), undefined, reason)
     tail = (1 - confidence) / 2

@@ -39,8 +39,8 @@ class SubgroupRow:
     """One class in one group. ``numbers`` are ``NUMBERS``, None with a ``reason`` without a lesion.
 
     ``false_positives`` tells which boxes that find nothing are wrong. ``images`` are those of the group, for
-    a group of lesions those with such a lesion; ``found`` of the ``lesions`` have a box of their class at IoU
-    0.5. ``intervals`` are empty without resamples.
+    a group of lesions those with such a lesion; ``patients`` are those with one; ``found`` of the ``lesions``
+    have a box of their class at IoU 0.5, whatever its score. ``intervals`` are empty without resamples.
     """
 
     group: str

@@ -84,6 +84,20 @@ def test_what_cannot_be_compared_has_a_reason():
     assert paired_bootstrap(None, 0.6, (np.ones(10), np.ones(10)), PatientResamples([1, 2], 10)).p is None
 
 
+def test_the_lesion_of_one_patient_proves_nothing():
+    images = [
+        {"id": number, "file_name": f"{number}.png", "width": 500, "height": 500, "patient_id": str(number)}
+        for number in range(1, 31)
+    ]
+    lesions = [{"id": 1, "image_id": 1, "category_id": 2, "bbox": [10, 10, 80, 80]}]
+    boxes = [{"image_id": 1, "category_id": 2, "bbox": [10, 10, 80, 80], "score": 0.9}]
+    coco, resamples = Coco(images, lesions, Path("gt.json")), PatientResamples([str(n) for n in range(1, 31)])
+    found = compare_coco(coco, [], boxes, resamples)["malignant"]["AR_100"]
+    assert (found.first, found.second, found.difference) == (0, 1, 1)
+    assert (found.interval.low, found.interval.high, found.p) == (None, None, None)
+    assert found.reason == found.interval.reason == "the difference is the same in every resample"
+
+
 def test_coco_numbers_of_a_model_that_finds_more():
     images = [
         {"id": number, "file_name": f"{number}.png", "width": 500, "height": 500, "patient_id": str(number)}

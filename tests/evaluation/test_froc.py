@@ -143,17 +143,22 @@ def test_breasts_and_patients_and_images_that_know_neither():
         image(3, patient_id="7", laterality="R"),
         image(4),
         image(5),
+        image(6, breast_id="b"),
+        image(7, breast_id="b"),
+        image(8, breast_id="c"),
+        image(9, breast_id="c", patient_id="7"),
     ]
     found = matched(images, [lesion(1, 1, 0)], [])
-    assert found.breast.tolist() == [0, 0, 1, 2, 3]
-    assert found.patient.tolist() == [0, 0, 0, 1, 2]
+    assert found.breast.tolist() == [0, 0, 1, 2, 3, 4, 4, 5, 5]
+    # As the bootstrap counts them: an image without a patient takes that of its breast.
+    assert found.patient.tolist() == [0, 0, 0, 1, 2, 3, 3, 0, 0]
     sizes = {name: float(units(found, name)) for name in DENOMINATORS}
     assert sizes == {
-        "all": 5,
+        "all": 9,
         "positive": 1,
-        "normal": 4,
-        "breast": pytest.approx(4),
-        "patient": pytest.approx(3),
+        "normal": 8,
+        "breast": pytest.approx(6),
+        "patient": pytest.approx(4),
     }
 
 

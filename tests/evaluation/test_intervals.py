@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mammodet.datasets.coco import Coco
+from mammodet.datasets.errors import InputError
 from mammodet.evaluation.fusion import patients_of_images
 from mammodet.evaluation.fusion_rules import LogisticRule
 from mammodet.evaluation.fusion_table import fit_on
@@ -172,8 +173,24 @@ def test_a_breast_is_never_shared_out_among_patients():
         {"id": 5},
     ]
     patients = patients_of_images(Coco(images, [], Path("gt.json")))
-    assert patients[1] == patients[2]
-    assert len({patients[2], patients[3], patients[4], patients[5]}) == 4
+    assert patients[1] == patients[2] == patients[3] == "p"
+    assert len({patients[3], patients[4], patients[5]}) == 3
+    assert patients_of_images(Coco(images[::-1], [], Path("gt.json"))) == patients
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        [{"id": 1, "breast_id": "L", "patient_id": "p"}, {"id": 2, "breast_id": "L", "patient_id": "q"}],
+        [  # both are 1_2_L
+            {"id": 1, "patient_id": "1", "study_id": "2", "laterality": "L"},
+            {"id": 2, "patient_id": "1_2", "laterality": "L"},
+        ],
+    ],
+)
+def test_a_breast_of_two_patients_is_refused(images):
+    with pytest.raises(InputError, match=r"gt.json: images\[id=2\].breast_id: belongs to two patients"):
+        patients_of_images(Coco(images, [], Path("gt.json")))
 
 
 def test_every_fusion_rule_is_there_and_the_fitted_one_when_it_is_given():
