@@ -43,7 +43,8 @@ class PointRule:
             return
         if self.value is None or not 0 <= self.value <= 1:
             remedy = "give the sensitivity, specificity or score to cut at"
-            raise InputError("must be from 0 to 1", field=self.kind, value=self.value, remedy=remedy)
+            field = f"operating point, {self.kind}"
+            raise InputError("must be from 0 to 1", field=field, value=self.value, remedy=remedy)
 
     @property
     def name(self) -> str:

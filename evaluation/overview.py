@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mammodet.evaluation.calibrated_levels import NUMBERS
+from mammodet.evaluation.error_cases import UNKNOWN
+from mammodet.evaluation.error_pixels import NO_FILE, NOT_READ, OTHER_SIZE
 from mammodet.evaluation.resampling import PERCENTILE, Interval, primary
 from mammodet.evaluation.summary import Evaluation
 
@@ -16,16 +18,12 @@ _RULE_WIDTH = 22  # of the hit rules and the title above them
 def overview(evaluation: Evaluation) -> list[str]:
     """Return the main numbers as lines, then what was left out and what could not be given."""
     lines = [*_detection_lines(evaluation), "", *_froc_lines(evaluation), ""]
-    if evaluation.reason is not None:
-        starred = any(line.endswith("*") or "* " in line for line in lines)
-        return [*lines, *([_STARRED] if starred else []), evaluation.reason]
-    return [
-        *lines,
-        *_level_lines(evaluation),
-        *_calibrated_lines(evaluation),
-        *_interval_remarks(evaluation),
-        *_remarks(evaluation),
-    ]
+    if evaluation.reason is None:
+        lines += [*_level_lines(evaluation), *_calibrated_lines(evaluation)]
+    starred = any(line.endswith("*") or "* " in line for line in lines)
+    lines += [*_interval_remarks(evaluation), *([_STARRED] if starred else [])]
+    lines += _remarks(evaluation) if evaluation.reason is None else [evaluation.reason]
+    return [*lines, *_unseen(evaluation)]
 
 
 def _detection_lines(evaluation: Evaluation) -> list[str]:
@@ -120,13 +118,16 @@ def _interval_remarks(evaluation: Evaluation) -> list[str]:
     bootstrap, patients = evaluation.bootstrap, evaluation.counts["patients"]
     if not bootstrap.resamples:
         return []
+    if patients < 2:
+        return ["", "no intervals: they need two patients or more, there is one"]
     made = f"intervals: {bootstrap.resamples} bootstrap resamples of {patients} patients"
-    images = evaluation.levels["image"].intervals["auc"].get("bootstrap")
-    if images is not None and images.reason is not None:
-        return ["", f"no interval of the AUC of images: {images.reason}"]
-    undefined = images.undefined if images is not None else 0
-    made += f", {undefined} with images of one class only" if undefined else ""
-    return ["", made, _STARRED]
+    level = evaluation.levels.get("image")
+    images = None if level is None else level.intervals["auc"].get("bootstrap")
+    if images is None:
+        return ["", made]
+    if images.reason is not None:
+        return ["", made, f"no interval of the AUC of images: {images.reason}"]
+    return ["", made + (f", {images.undefined} with images of one class only" if images.undefined else "")]
 
 
 def _remarks(evaluation: Evaluation) -> list[str]:
@@ -149,6 +150,13 @@ def _remarks(evaluation: Evaluation) -> list[str]:
             "raise the AUC"
         )
     return ["", *remarks] if remarks else []
+
+
+def _unseen(evaluation: Evaluation) -> list[str]:
+    """Say of how many background boxes the place is not known because of their image file."""
+    places = {} if evaluation.errors is None else evaluation.errors.places()
+    told = [(places.get(f"{UNKNOWN}: {why}", 0), why) for why in (NO_FILE, NOT_READ, OTHER_SIZE)]
+    return [f"{count} background boxes of unknown place: {why}" for count, why in told if count]
 
 
 def _cell(value: float | None, width: int = 13) -> str:

@@ -127,5 +127,5 @@ def _example(labels: Mapping[str, int], coco: Coco) -> str:
 
 
 def _known(coco: Coco) -> str:
-    told = [f"{one['id']} {one.get('name', '')}".strip() for one in coco.categories[:5]]
+    told = [f"{one['id']} {one.get('name', '')}".strip() for one in coco.categories[:5]] or ["none"]
     return ", ".join(told) + (f" and {len(coco.categories) - 5} more" if len(coco.categories) > 5 else "")

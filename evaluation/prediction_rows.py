@@ -94,9 +94,11 @@ def number(value: Any) -> float:
 
 
 def key(value: Any) -> int | str | None:
-    """Return what can name an image or a class: an integer or a text that is not empty."""
+    """Return what can name an image or a class: an integer (also 2.0) or a text that is not empty."""
     if isinstance(value, str):
         return value.strip() or None
+    if isinstance(value, float) and value.is_integer():  # as pandas writes a column that once had a gap
+        return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

@@ -78,8 +78,7 @@ def write_report(
     Path
         The report.
     """
-    _remove_earlier(out)
-    remove_pictures(out)  # also those of an evaluation that was killed before its numbers were written
+    remove_report(out)
     viewer = None if gallery is None else build_viewer(gallery, evaluation, out)
     document = metrics_document(evaluation, inputs)
     if viewer is not None:
@@ -153,7 +152,9 @@ def _band(evaluation: Evaluation) -> str:
     return f". Band: pointwise {confidence:g} % interval by patient of {banded[0]}" if banded else ""
 
 
-def _remove_earlier(out: Path) -> None:
+def remove_report(out: Path) -> None:
+    """Remove what an earlier evaluation left in ``out``; files that are somebody else's stay."""
+    remove_pictures(out)  # also those of an evaluation that was killed before its numbers were written
     if not (out / "metrics.json").is_file():
         return  # no evaluation was written here: files of these names are somebody else's
     pictures = [f"{name}{suffix}" for name in _FIGURES for suffix in (".png", ".svg")]

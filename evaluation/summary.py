@@ -22,6 +22,7 @@ from mammodet.evaluation.froc_table import FrocTable, froc_document, froc_table
 from mammodet.evaluation.fusion import patients_of_images
 from mammodet.evaluation.fusion_rules import LogisticRule
 from mammodet.evaluation.fusion_table import FusionRow, fusion_table
+from mammodet.evaluation.ground_truth_check import check_ground_truth
 from mammodet.evaluation.levels import Intervals, Judged, Level, Uncertainty, lesions, malignant_or_not
 from mammodet.evaluation.operating_points import DEFAULT_RULES, PointRule
 from mammodet.evaluation.protocol import Protocol, statements
@@ -90,6 +91,7 @@ def evaluate(
     options: Options | None = None,
 ) -> Evaluation:
     """Evaluate checked COCO ``results`` against ``coco``, which may be any COCO file, profile or not."""
+    check_ground_truth(coco)
     options = options or Options()
     bootstrap = options.bootstrap
     patient_of, resamples = patients_of_images(coco), resamples_of(coco, bootstrap)

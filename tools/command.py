@@ -26,6 +26,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from mammodet.datasets.atomic import write_text
 from mammodet.datasets.errors import InputError
+from mammodet.tools.option_problem import option_problem
 
 Arguments = TypeVar("Arguments")
 
@@ -85,7 +86,7 @@ def run(
     try:
         return work(_parse(arguments, argv, prog, positional, passed_on))
     except ArgumentError as error:
-        return _fail(prog, f"{_recipes(argv)}{_one_line(error)}; see {prog} --help")
+        return _fail(prog, f"{_recipes(argv)}{option_problem(error)}; see {prog} --help")
     except InputError as error:
         # torch hands on an error of a loader's worker with the worker's traceback in front of its line.
         return _fail(prog, str(error).rpartition("InputError: ")[2])
@@ -259,10 +260,6 @@ def _recipes(argv: Sequence[str] | None) -> str:
     pairs = zip_longest(words, words[1:], fillvalue=("", "", ""))
     names = [value or following[0] for (name, _, value), following in pairs if name == "--config"]
     return f"options ({', '.join(names)}): " if names else ""
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _os_error(error: OSError) -> str:

@@ -22,6 +22,7 @@ from mammodet.tools.evaluation_arguments import (
     read_ground_truth,
     read_results,
 )
+from mammodet.tools.evaluation_output import check_outputs, new_results
 
 COMPARISON = "comparison.csv"
 
@@ -40,7 +41,7 @@ def evaluate_files(arguments: Arguments) -> list[str]:
     from mammodet.evaluation.fusion_table import fit_on  # noqa: PLC0415
     from mammodet.evaluation.model_comparison import compare_models, comparison_csv  # noqa: PLC0415
     from mammodet.evaluation.overview import overview  # noqa: PLC0415
-    from mammodet.evaluation.report import write_report  # noqa: PLC0415
+    from mammodet.evaluation.report import remove_report, write_report  # noqa: PLC0415
     from mammodet.evaluation.report_gallery import Gallery  # noqa: PLC0415
     from mammodet.evaluation.summary import evaluate  # noqa: PLC0415
 
@@ -71,17 +72,22 @@ def evaluate_files(arguments: Arguments) -> list[str]:
     if calibration is not None and _same_data(calibration.inputs, inputs):
         _warn(f"{arguments.calibration} was fitted on this very ground truth: its numbers flatter")
     made = _fit_calibration(arguments, evaluation, inputs)
-    write_report(evaluation, arguments.out, inputs, gallery)
     lines = [*overview(evaluation), *made]
-    if other is not None:
-        rows = compare_models(coco, other, results, evaluation)
-        write_text(arguments.out / COMPARISON, comparison_csv(rows))
-        lines += ["", f"differences to {arguments.compare}: {arguments.out / COMPARISON}"]
-    write_config(arguments, arguments.out / "config.yaml")
+    with new_results(arguments.out, remove_report, _read_files(arguments)) as folder:
+        write_report(evaluation, folder, inputs, gallery)
+        if other is not None:
+            rows = compare_models(coco, other, results, evaluation)
+            write_text(folder / COMPARISON, comparison_csv(rows))
+            lines += ["", f"differences to {arguments.compare}: {arguments.out / COMPARISON}"]
+        write_config(arguments, folder / "config.yaml")
     return lines
 
 
 def _evaluate(arguments: Arguments) -> int:
+    written = {"--fit-fusion": arguments.fit_fusion, "--fit-calibration": arguments.fit_calibration}
+    check_outputs(arguments.out, written, _read_files(arguments))
+    if arguments.compare is not None and Path(arguments.compare).resolve() == arguments.predictions.resolve():
+        _warn(f"{arguments.compare} is compared with itself: all differences are 0")
     print("\n".join(evaluate_files(arguments)))
     from mammodet.evaluation.report import REPORT  # noqa: PLC0415
 
@@ -120,6 +126,12 @@ def _fit_calibration(arguments: Arguments, evaluation: Any, inputs: dict[str, di
         _warn(f"score calibration, {doubt}")
     fitted = ", ".join(level for level, one in found.maps.items() if one is not None)
     return ["", f"score calibration ({found.kind}) of {fitted}: {arguments.fit_calibration}"]
+
+
+def _read_files(arguments: Arguments) -> dict[str, str | Path | None]:
+    """Return the inputs by option."""
+    names = ("ground_truth", "predictions", "compare", "fusion", "calibration")
+    return {"--" + name.replace("_", "-"): getattr(arguments, name) for name in names}
 
 
 def _warn(text: str) -> None:

@@ -345,6 +345,21 @@ def test_two_names_that_could_only_mean_one_image_are_refused(write):
         assert [one["image_id"] for one in read] == [1, 1]
 
 
+@pytest.mark.parametrize("image_id", [1, 1.0, "1"])
+def test_whole_numbers_with_a_point_are_ids(write, image_id):
+    """As pandas writes a column of ids that once had a gap."""
+    entry = {"image_id": image_id, "category_id": 2.0, "bbox": [1, 2, 30, 40], "score": 0.5}
+    [read] = read_predictions(write(json.dumps([entry])), truth())
+    assert (read["image_id"], read["category_id"]) == (1, 2)
+    assert type(read["image_id"]) is int and type(read["category_id"]) is int
+
+
+def test_a_fraction_is_no_id(write):
+    entry = {"image_id": 1.5, "category_id": 2, "bbox": [1, 2, 30, 40], "score": 0.5}
+    with pytest.raises(InputError, match=r"results\[0\].image_id: no such image \(found 1.5\)"):
+        read_predictions(write(json.dumps([entry])), truth())
+
+
 # ---- which class
 
 
