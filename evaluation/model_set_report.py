@@ -85,7 +85,7 @@ def write_comparison(
         When names of models make columns that cannot be told apart.
     """
     tables = model_set_csv(models, pictures)
-    _remove_earlier(out)
+    remove_comparison(out)
     write_json(out / DOCUMENT, comparison_document(models, inputs, pictures))
     for name, text in tables.items():
         write_text(out / name, _whole(text))
@@ -233,7 +233,8 @@ def _policy(style: str) -> str:
     )
 
 
-def _remove_earlier(out: Path) -> None:
+def remove_comparison(out: Path) -> None:
+    """Remove what an earlier comparison left in ``out``; files that are somebody else's stay."""
     if not (out / DOCUMENT).is_file():
         return  # no comparison was written here: files of these names are somebody else's
     figures = [f"{name}{suffix}" for name in _FIGURES for suffix in (".png", ".svg")]

@@ -22,6 +22,7 @@ from mammodet.tools.evaluation_arguments import (
     read_ground_truth,
     read_results,
 )
+from mammodet.tools.evaluation_output import check_outputs, new_results
 
 _PROG = "mammodet compare"
 # Options of evaluate that hold for every model: what is read and how, and the protocol.
@@ -115,9 +116,10 @@ def _compare(arguments: Arguments) -> int:
     from mammodet.evaluation.model_set import evaluate_models, require_names  # noqa: PLC0415
     from mammodet.evaluation.model_set_overview import model_set_overview  # noqa: PLC0415
     from mammodet.evaluation.model_set_pictures import disputed_pictures  # noqa: PLC0415
-    from mammodet.evaluation.model_set_report import write_comparison  # noqa: PLC0415
+    from mammodet.evaluation.model_set_report import remove_comparison, write_comparison  # noqa: PLC0415
 
     shared = arguments.evaluation
+    check_outputs(arguments.out, {}, {})
     names = model_names(arguments.predictions) if arguments.names is None else arguments.names
     require_names(names)
     options, protocol = evaluation_options(shared), evaluation_protocol(shared)
@@ -132,10 +134,12 @@ def _compare(arguments: Arguments) -> int:
         "ground_truth": file_source(shared.ground_truth),
         "predictions": [{"name": name, **one} for name, one in zip(names, sources, strict=True)],
     }
-    report = write_comparison(models, arguments.out, inputs, pictures)
-    write_text(arguments.out / "config.yaml", config_text(arguments, _OPTIONS))
+    read = {"--ground-truth": shared.ground_truth, **{str(path): path for path in paths}}
+    with new_results(arguments.out, remove_comparison, read) as folder:
+        report = write_comparison(models, folder, inputs, pictures)
+        write_text(folder / "config.yaml", config_text(arguments, _OPTIONS))
     print("\n".join(model_set_overview(models, pictures)))
-    print(f"\nreport: {report}")
+    print(f"\nreport: {arguments.out / report.name}")
     return 0
 
 

@@ -140,7 +140,7 @@ BAD = {
     "cases": (["new.json", "old.json", "--cases", "-1"], "--cases: must not be negative"),
     "protocol": (["new.json", "old.json", "--score-threshold", "2"], "score_threshold: must be from 0 to 1"),
     "hit rule": (["new.json", "old.json", "--hit-rules", "iou"], "hit_rules: is no hit rule (found 'iou')"),
-    "an option of evaluate": (["new.json", "old.json", "--fit-fusion", "f"], "fit_fusion"),
+    "an option of evaluate": (["new.json", "old.json", "--fit-fusion", "f"], "--fit-fusion"),
 }
 
 
