@@ -1,4 +1,4 @@
-"""What an evaluation reads of a ground truth beyond plain COCO: labels and pixel spacings.
+"""What an evaluation reads of a ground truth beyond plain COCO: names of classes, labels, pixel spacings.
 
 A file that does not follow the profile may hold anything under the profile's keys. What is not used is left
 alone; a value that would be taken for a truth or a length is refused.
@@ -12,7 +12,7 @@ from mammodet.datasets.errors import InputError
 
 
 def check_ground_truth(coco: Coco) -> None:
-    """Refuse labels and spacings of images that an evaluation cannot take at their word.
+    """Refuse names of classes, labels and spacings that an evaluation cannot take at their word.
 
     ``spacing_mm`` is read of every file; ``label`` is a truth only beside the categories benign and
     malignant, so other files may use that name for something else.
@@ -20,8 +20,17 @@ def check_ground_truth(coco: Coco) -> None:
     Raises
     ------
     InputError
-        For the first image with such a value, with the number of the others.
+        For the first category or image with such a value, with the number of the other images.
     """
+    for category in coco.categories:
+        if "name" in category and not isinstance(category["name"], str):
+            raise InputError(
+                "must be a text",
+                file=coco.path,
+                field=f"categories[id={category['id']}].name",
+                value=category["name"],
+                remedy="give every category a name, or leave the key out",
+            )
     keys = ["spacing_mm"]
     if {one["id"]: one.get("name") for one in coco.categories} == dict(CATEGORY_NAMES):
         keys.append("label")

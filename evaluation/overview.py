@@ -17,12 +17,12 @@ _RULE_WIDTH = 22  # of the hit rules and the title above them
 
 def overview(evaluation: Evaluation) -> list[str]:
     """Return the main numbers as lines, then what was left out and what could not be given."""
-    lines = [*_detection_lines(evaluation), "", *_froc_lines(evaluation), ""]
+    lines = [*_detection_lines(evaluation), "", *_froc_lines(evaluation)]
     if evaluation.reason is None:
-        lines += [*_level_lines(evaluation), *_calibrated_lines(evaluation)]
+        lines += ["", *_level_lines(evaluation), *_calibrated_lines(evaluation)]
     starred = any(line.endswith("*") or "* " in line for line in lines)
     lines += [*_interval_remarks(evaluation), *([_STARRED] if starred else [])]
-    lines += _remarks(evaluation) if evaluation.reason is None else [evaluation.reason]
+    lines += _remarks(evaluation) if evaluation.reason is None else ["", evaluation.reason]
     return [*lines, *_unseen(evaluation)]
 
 

@@ -47,3 +47,9 @@ def test_right_and_unknown_values_pass(tmp_path, key, value):
 
 def test_other_files_may_use_label_for_something_else(tmp_path):
     check_ground_truth(truth(tmp_path, "label", 17, categories=("cat", "dog")))
+
+
+@pytest.mark.parametrize("name", [None, 3, ["mass"]])
+def test_a_name_of_a_class_is_a_text(tmp_path, name):
+    with pytest.raises(InputError, match=r"gt.json: categories\[id=1\].name: must be a text"):
+        evaluate(truth(tmp_path, "label", None, categories=(name, "malignant")), [], Protocol())

@@ -116,3 +116,24 @@ def test_folders_of_results_replace_earlier_folders(tmp_path):
 def test_a_model_compared_with_itself_is_told(evaluate, tmp_path, capsys):
     assert evaluate("--compare", tmp_path / "dt.json") == 0
     assert "is compared with itself: all differences are 0" in capsys.readouterr().err
+
+
+def test_names_that_utf_8_has_not_are_written_escaped(evaluate, tmp_path):
+    """As Python reads file names of other encodings from a disk."""
+    assert evaluate(out="first") == 0
+    text = (tmp_path / "gt.json").read_text().replace("1.png", "caf\\udce9.png")
+    (tmp_path / "gt.json").write_text(text)
+    assert main(_words(tmp_path)) == 0
+    assert "caf\\udce9.png" in (tmp_path / "odd" / "images.csv").read_text(encoding="utf-8")
+
+
+def _words(folder):
+    files = [
+        "--ground-truth",
+        folder / "gt.json",
+        "--predictions",
+        folder / "dt.json",
+        "--out",
+        folder / "odd",
+    ]
+    return ["evaluate", *map(str, files), "--resamples", "0", "--error-images", "5"]
