@@ -58,6 +58,7 @@ def new_results(out: Path, remove_earlier: Callable[[Path], None], read: Named) 
         Inputs; one that lies in ``out`` under the name of a result is an error, so that it is not replaced.
     """
     out.mkdir(parents=True, exist_ok=True)
+    _remove_rests(out)
     staging = out / f".new.{os.getpid()}.part"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
@@ -81,6 +82,18 @@ def new_results(out: Path, remove_earlier: Callable[[Path], None], read: Named) 
             shutil.rmtree(target)
         one.replace(target)
     staging.rmdir()
+
+
+def _remove_rests(out: Path) -> None:
+    """Remove what killed evaluations left of results half written; one that is still at it keeps its own."""
+    for rest in out.glob(".new.*.part"):
+        number = rest.name.split(".")[2]
+        try:
+            os.kill(int(number), 0)
+        except (ValueError, ProcessLookupError):
+            shutil.rmtree(rest, ignore_errors=True)
+        except OSError:
+            continue  # a process of somebody else
 
 
 def _given(paths: Named) -> list[tuple[str, Path]]:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -137,3 +139,16 @@ def _words(folder):
         folder / "odd",
     ]
     return ["evaluate", *map(str, files), "--resamples", "0", "--error-images", "5"]
+
+
+def test_what_a_killed_evaluation_left_is_removed_but_not_what_another_is_writing(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    killed, at_work = (tmp_path / f".new.{number}.part" for number in (ended.pid, os.getppid()))
+    for folder in (killed, at_work):
+        folder.mkdir()
+        (folder / "metrics.json").write_text("{}")
+    with new_results(tmp_path, report.remove_report, {}) as folder:
+        (folder / "metrics.json").write_text("[]")
+    assert not killed.exists() and at_work.exists()
+    assert (tmp_path / "metrics.json").read_text() == "[]"
