@@ -102,10 +102,13 @@ def without_draws(node):
     if isinstance(node, list):
         return [without_draws(one) for one in node]
     if isinstance(node, dict):
-        return {
-            key: without_draws(one) for key, one in node.items() if key not in ("bootstrap", "coco_intervals")
-        }
+        kept = {key: one for key, one in node.items() if key != "bootstrap" and not _is_drawn(one)}
+        return {key: without_draws(one) for key, one in kept.items()}
     return node
+
+
+def _is_drawn(node):
+    return isinstance(node, dict) and node.get("undefined") is not None  # an interval of the bootstrap
 
 
 def renamed(study, step=-7):
