@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,9 @@ def load_start_weights(network: Classifier, weights: str, architecture: str) -> 
     architecture:
         torchvision's name of the body.
 
-    The last layer is copied only from a classifier of mammodet with the same classes. A first convolution of
-    three channels is summed for one channel, and one of one channel is divided over three: the network
-    computes the same.
+    The last layer is copied only from a classifier of mammodet with the same classes and as many features. A
+    first convolution of three channels is summed for one channel, and one of one channel is divided over
+    three: the network computes the same.
 
     Raises
     ------
@@ -51,8 +51,7 @@ def load_start_weights(network: Classifier, weights: str, architecture: str) -> 
         return
     path = Path(weights)
     state, classes = _read(path)
-    same = classes == network.classes
-    _copy(network, state, weights, also=("head.weight", "head.bias") if same else ())
+    _copy(network, state, weights, with_head=classes == network.classes)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
@@ -91,12 +90,12 @@ def _download(architecture: str) -> dict[str, Tensor]:
     return state
 
 
-def _copy(network: Classifier, state: Mapping[str, Tensor], source: str, also: Collection[str] = ()) -> None:
-    """Copy the body, and the tensors ``also``; half a body is none, so all of it must fit."""
+def _copy(network: Classifier, state: Mapping[str, Tensor], source: str, with_head: bool = False) -> None:
+    """Copy the body, all of it, since half a body is none, and if wanted a last layer that fits."""
     if not any(key.startswith("body.") for key in state):
         state = {f"body.{key}": tensor for key, tensor in state.items()}
     own = network.state_dict()
-    wanted = [key for key in own if key.startswith("body.") or key in also]
+    wanted = [key for key in own if with_head or key.startswith("body.")]
     fitting = {}
     for key in wanted:
         tensor = state.get(key)
@@ -104,7 +103,7 @@ def _copy(network: Classifier, state: Mapping[str, Tensor], source: str, also: C
             tensor = _with_channels(tensor, own[key])
         if tensor is not None and tensor.shape == own[key].shape:
             fitting[key] = tensor
-        elif not key.endswith("num_batches_tracked"):  # old files have none
+        elif key.startswith("body.") and not key.endswith("num_batches_tracked"):  # old files have none
             found = "nothing" if tensor is None else f"shape {tuple(tensor.shape)}"
             raise InputError(
                 f"does not fit the network: {key} must be of shape {tuple(own[key].shape)}, there is {found}",
