@@ -18,10 +18,15 @@ from mammodet.classification.heatmap_pictures import write_heatmap
 from mammodet.classification.patch_networks import PatchNetworkConfig, build_patch_network
 from mammodet.classification.window_heat import average_windows, heat_boxes
 from mammodet.classification.windows import search_mask, windows_over
+from mammodet.datasets.atomic import write_json
+from mammodet.datasets.coco import Coco, read_results
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.geometry import Geometry
 from mammodet.datasets.mammogram import read_mammogram
 from mammodet.datasets.standardise import Recipe, Standardised, standardise
+from mammodet.evaluation.froc import froc_curve, sensitivity_at
+from mammodet.evaluation.froc_matching import match_froc
+from mammodet.evaluation.hit_rules import HitRule
 
 
 def brightness(windows):
@@ -125,7 +130,7 @@ def test_it_needs_no_more_cells_than_four_per_window_of_the_grid():
 
 
 class TestNetwork:
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def network(self):
         torch.manual_seed(0)
         config = PatchNetworkConfig(
@@ -216,6 +221,25 @@ class TestBoxes:
     def test_bad_options_are_named(self, options):
         with pytest.raises(InputError, match=next(iter(options))):
             heat_boxes(self._heat(np.full((4, 3), 0.4)), 1, 1, **options)
+
+
+def test_its_boxes_are_evaluated_by_froc_like_those_of_a_detector(tmp_path):
+    image = {"id": 1, "file_name": "a.png", "width": 90, "height": 120, "patient_id": "p"}
+    lesion = {
+        "id": 1,
+        "image_id": 1,
+        "category_id": 2,
+        "bbox": [30.0, 40.0, 16.0, 16.0],
+        "area": 256.0,
+        "iscrowd": 0,
+    }
+    windows = np.array([[32, 40], [64, 80]])
+    heat = average_windows(windows, np.array([0.9, 0.6]), 16, Geometry(90, 120))
+    path = write_json(tmp_path / "results.json", heat_boxes(heat, 1, 2)) or tmp_path / "results.json"
+    coco = Coco([image], [lesion], tmp_path / "coco.json")
+    matches = match_froc(coco, read_results(path, coco), HitRule.parse("overlap"))
+    assert sensitivity_at(matches, [0.0, 1.0]).tolist() == [1.0, 1.0]
+    assert froc_curve(matches).false_positives[-1] == 1  # the second box, which hits nothing
 
 
 @pytest.mark.parametrize(
