@@ -63,7 +63,7 @@ def test_an_installed_wheel_owns_mammodet_and_nothing_else(installed: Path):
 
 def test_every_source_file_is_in_the_wheel(wheel: Path):
     inside = set(zipfile.ZipFile(wheel).namelist())
-    for room in ("configs", "datasets", "detection", "evaluation", "tools"):
+    for room in ("classification", "configs", "datasets", "detection", "evaluation", "tools"):
         for path in (ROOT / room).rglob("*"):
             if path.suffix in {".py", ".yaml", ".html", ".json"} or path.name == "py.typed":
                 assert f"mammodet/{path.relative_to(ROOT).as_posix()}" in inside
@@ -85,7 +85,7 @@ def test_the_installed_copy_is_the_one_that_runs(installed: Path, tmp_path: Path
 
 def test_the_checkout_is_not_importable_by_its_folder_names():
     """A top-level ``datasets`` or ``tools`` of ours would break other people's packages."""
-    code = "import importlib.util as u; print([n for n in ('datasets', 'tools', 'evaluation') if u.find_spec(n)])"
+    code = "import importlib.util as u; print([n for n in ('datasets', 'tools', 'evaluation', 'classification') if u.find_spec(n)])"
     done = subprocess.run([sys.executable, "-c", code], cwd="/", check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
 

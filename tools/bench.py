@@ -4,6 +4,7 @@
     mammodet bench --quick              # half the sides, one run; about two minutes
     mammodet bench --prepare 200
     mammodet bench --patches 100000     # the patch store: balanced batches of 256
+    mammodet bench --heatmap            # windows over a whole mammogram, beside their network alone
     mammodet bench --parts [memory]     # does training need what is planned? half an hour, 12 GB
     mammodet bench --parts [evaluation] # 5,000 images, 500,000 boxes, 1,000 resamples; minutes
 
@@ -37,6 +38,7 @@ from mammodet.detection.data import LesionDataset
 from mammodet.detection.precision import choose_device
 from mammodet.tools.bench_evaluation import IMAGES, measure_evaluation, tell_evaluation
 from mammodet.tools.bench_figure import draw_waterfall
+from mammodet.tools.bench_heatmap import heatmap_markdown, measure_heatmap
 from mammodet.tools.bench_inductor import measure_inductor
 from mammodet.tools.bench_inference import (
     computed_share,
@@ -77,7 +79,8 @@ class Arguments:
         inductor: put torch's compiler beside our own preparation too; needs a C++ compiler.
         prepare: measure mammodet prepare instead, on this many phantoms in JPEG 2000.
         patches: measure the patch store instead, with this many patches of noise.
-        patch_size: side of those patches in pixels.
+        heatmap: measure the heatmap of a patch classifier on one mammogram instead.
+        patch_size: side of the patches, and of the windows of the heatmap, in pixels.
         out: folder for bench.json, the tables and the figure; null writes nothing.
     """
 
@@ -89,6 +92,7 @@ class Arguments:
     inductor: bool = False
     prepare: int | None = None
     patches: int | None = None
+    heatmap: bool = False
     patch_size: int = 112
     out: str | None = None
 
@@ -128,6 +132,8 @@ def bench(arguments: Arguments) -> int:
             content = {"machine": describe(torch.device("cpu"))}
             content |= measure_patches(arguments.patches, arguments.patch_size, Path(folder))
             text = patches_markdown(content)
+        elif arguments.heatmap:
+            text, content = _bench_heatmap(arguments, Path(folder), device)
         else:
             content = {"machine": describe(device), "runs": arguments.runs, "shrink": arguments.shrink}
             content |= _measure(arguments, Path(folder), device)
@@ -213,6 +219,14 @@ def _bench_prepare(arguments: Arguments, folder: Path) -> tuple[str, dict[str, A
     machine = describe(torch.device("cpu"))
     content = {"machine": machine, "images": arguments.prepare, **measured, "rates": rates}
     return prepare_markdown(content, config.height, config.width), content
+
+
+def _bench_heatmap(arguments: Arguments, folder: Path, device: torch.device) -> tuple[str, dict[str, Any]]:
+    write_patient(folder, _phantom(arguments.shrink), 1)
+    whole, _ = _images(folder, arguments.shrink)
+    content = {"machine": describe(device), "runs": arguments.runs}
+    content |= measure_heatmap(whole, arguments.patch_size, arguments.runs, device)
+    return heatmap_markdown(content), content
 
 
 def _load(coco: Coco) -> None:

@@ -71,6 +71,18 @@ def test_the_patch_store_is_measured_with_few_patches_too(tmp_path, capsys):
     assert all(row["milliseconds"] > 0 for row in content["rows"]) and content["store_mb"] > 0.5
 
 
+def test_the_heatmap_is_measured_beside_its_network(tmp_path, capsys):
+    words = ["bench", "--heatmap", "--shrink", "8", "--runs", "1", "--patch-size", "64", "--device", "cpu"]
+    assert cli.main([*words, "--out", str(tmp_path)]) == 0
+    table = capsys.readouterr().out
+    content = json.loads((tmp_path / "bench.json").read_text())
+    network, heatmap = content["rows"]
+    assert heatmap["ratio"] == pytest.approx(heatmap["seconds"] / network["seconds"])
+    assert f"ResNet18 alone, {content['windows']} windows" in table and heatmap["step"] in table
+    assert (content["height"], content["width"], content["stride"]) == (512, 416, 32)
+    assert 0 < content["windows"] < content["grid"] == 15 * 12
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux forgets a peak")
 def test_the_memory_plan_holds_for_a_real_process():

@@ -1,0 +1,1 @@
+"""Classifiers of whole mammograms and of patches, and heatmaps made with them."""

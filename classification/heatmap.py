@@ -1,0 +1,125 @@
+"""Heatmap of a whole mammogram: a patch classifier on one window after the other (Pesapane et al. 2023).
+
+Published without overlap. With a ``stride`` below the side of a window they overlap, and scores are averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mammodet.classification.classifier import Classifier
+from mammodet.classification.window_heat import WindowHeat, average_windows
+from mammodet.classification.windows import Places, search_mask, window_starts, windows_over
+from mammodet.datasets.errors import InputError
+from mammodet.datasets.standardise import Standardised
+
+Scorer = Callable[[Tensor], Tensor]  # float32 [N, 1, size, size], 0 to 1 -> scores [N], 0 to 1
+
+
+@dataclass(frozen=True)
+class HeatmapConfig:
+    """How a mammogram is searched with windows.
+
+    Args:
+        window: side of a window in pixels of the model frame; that of the patches the network was trained on.
+        stride: pixels from one window to the next; null means as many as the window has, without overlap.
+        batch: windows that the network gets at once.
+        precision: arithmetic of the network, fp32 or bf16.
+    """
+
+    window: int = 112
+    stride: int | None = None
+    batch: int = 32
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        for name in ("window", "batch"):
+            if getattr(self, name) < 1:
+                raise InputError("must be 1 or more", field=name, value=getattr(self, name))
+        window_starts(self.window, self.window, self.step)
+        if self.precision not in ("fp32", "bf16"):
+            remedy = "choose fp32 or bf16"
+            raise InputError("unknown choice", field="precision", value=self.precision, remedy=remedy)
+
+    @property
+    def step(self) -> int:
+        """Pixels from one window to the next."""
+        return self.window if self.stride is None else self.stride
+
+
+def class_probability(network: Classifier, classes: Sequence[str]) -> Scorer:
+    """Return a scorer that tells the probability of some classes together, such as ``["malignant"]``.
+
+    InputError for a class that the network does not tell.
+    """
+    chosen = [network.class_index(name) for name in classes]
+
+    def score(windows: Tensor) -> Tensor:
+        return network(windows).softmax(dim=1)[:, chosen].sum(dim=1)
+
+    return score
+
+
+def mammogram_heat(
+    scorer: Scorer, prepared: Standardised, config: HeatmapConfig, device: torch.device | str = "cpu"
+) -> WindowHeat:
+    """Score every window that shows breast, and average where windows overlap.
+
+    Parameters
+    ----------
+    scorer:
+        See ``class_probability``; its network is in evaluation mode on ``device``.
+    prepared:
+        The mammogram, standardised by the recipe that the network was trained with.
+
+    Returns
+    -------
+    WindowHeat
+        ``to_source`` makes it a heatmap in the source frame, ``heat_boxes`` boxes.
+
+    Raises
+    ------
+    InputError
+        When a window is larger than the image, or pixels or scores are not finite.
+    """
+    height, width = prepared.pixels.shape
+    windows = windows_over(search_mask(prepared.pixels), height, width, config.window, config.step)
+    scores = window_scores(scorer, prepared.pixels, windows, config, device)
+    return average_windows(windows, scores, config.window, prepared.geometry)
+
+
+def window_scores(
+    scorer: Scorer,
+    pixels: NDArray[np.float32],
+    windows: Places,
+    config: HeatmapConfig,
+    device: torch.device | str = "cpu",
+) -> NDArray[np.float32]:
+    """Return the scores float32 [N] of windows int64 [N, 2] (x, y) of pixels float32 [h, w].
+
+    Besides the image, a batch of windows is all that is held.
+    """
+    if not np.isfinite(pixels.sum()):
+        raise InputError("pixels are not finite", field="pixels")
+    where = torch.device(device)
+    image = torch.from_numpy(np.ascontiguousarray(pixels)).to(where)
+    view = image.unfold(0, config.window, 1).unfold(1, config.window, 1)  # [rows, columns, size, size]
+    places = torch.from_numpy(windows).to(where)
+    found = []
+    with (
+        torch.inference_mode(),
+        torch.autocast(where.type, torch.bfloat16, enabled=config.precision == "bf16"),
+    ):
+        for some in places.split(config.batch):
+            found.append(scorer(view[some[:, 1], some[:, 0]][:, None]).float())
+    scores: NDArray[np.float32] = torch.cat(found).cpu().numpy()  # one transfer, after all are queued
+    if not np.isfinite(scores).all():
+        raise InputError("the network gives scores that are not finite", field="scores")
+    return scores

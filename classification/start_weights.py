@@ -1,0 +1,129 @@
+"""Start weights of a classifier: torchvision's ImageNet weights, a file, or none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor
+
+from mammodet.classification.classifier import Classifier
+from mammodet.classification.tensor_file import read_content, read_tensors
+from mammodet.datasets.errors import InputError
+
+_log = logging.getLogger(__name__)
+
+_OFFLINE = (
+    "connect to a network, put the file into torch's hub cache (TORCH_HOME), or give --weights FILE or "
+    "--weights none"
+)
+
+
+def load_start_weights(network: Classifier, weights: str, architecture: str) -> None:
+    """Copy start weights into a network.
+
+    Parameters
+    ----------
+    weights:
+        ``none``, ``imagenet`` (torchvision's), or a file: a classifier of mammodet, a Lightning checkpoint of
+        one, or a torch state dict of torchvision's network.
+    architecture:
+        torchvision's name of the body.
+
+    The last layer is copied only from a classifier of mammodet with the same classes and as many features. A
+    first convolution of three channels is summed for one channel, and one of one channel is divided over
+    three: the network computes the same.
+
+    Raises
+    ------
+    InputError
+        When a download fails, a file cannot be read, or some tensor of the body is not in it or is of another
+        shape.
+    """
+    if weights == "none":
+        return
+    if weights == "imagenet":
+        _copy(network, _download(architecture), weights)
+        return
+    path = Path(weights)
+    state, classes = _read(path)
+    _copy(network, state, weights, with_head=classes == network.classes)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
+    """Return tensors and, of a classifier of mammodet, its classes."""
+    if not path.is_file():
+        raise InputError("no such file", file=path, field="--weights", remedy="give imagenet, none or a file")
+    if path.suffix == ".safetensors":
+        classes = read_content(path).get("config", {}).get("classes", ())
+        return read_tensors(path), tuple(classes)
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen types here, from zipfile's to pickle's
+        raise InputError(
+            f"cannot be read as weights ({type(error).__name__}: {str(error).partition(chr(10))[0]})",
+            file=path,
+            remedy="give a .safetensors model, a checkpoint or a torch state dict without pickled objects",
+        ) from None
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping):
+        raise InputError("holds no state dict", file=path, value=type(content).__name__)
+    tensors = {key.removeprefix("model."): one for key, one in content.items() if isinstance(one, Tensor)}
+    return tensors, None
+
+
+def _download(architecture: str) -> dict[str, Tensor]:
+    weights = torchvision.models.get_model_weights(architecture)["IMAGENET1K_V1"]
+    try:
+        state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash is a RuntimeError
+        raise InputError(
+            f"the download of torchvision's {weights} failed: {error}", field="--weights", remedy=_OFFLINE
+        ) from None
+    return state
+
+
+def _copy(network: Classifier, state: Mapping[str, Tensor], source: str, with_head: bool = False) -> None:
+    """Copy the body, all of it, since half a body is none, and if wanted a last layer that fits."""
+    if not any(key.startswith("body.") for key in state):
+        state = {f"body.{key}": tensor for key, tensor in state.items()}
+    own = network.state_dict()
+    wanted = [key for key in own if with_head or key.startswith("body.")]
+    fitting = {}
+    for key in wanted:
+        tensor = state.get(key)
+        if tensor is not None:
+            tensor = _with_channels(tensor, own[key])
+        if tensor is not None and tensor.shape == own[key].shape:
+            fitting[key] = tensor
+        elif key.startswith("body.") and not key.endswith("num_batches_tracked"):  # old files have none
+            found = "nothing" if tensor is None else f"shape {tuple(tensor.shape)}"
+            raise InputError(
+                f"does not fit the network: {key} must be of shape {tuple(own[key].shape)}, there is {found}",
+                field="--weights",
+                value=source,
+                remedy="give weights of the same architecture",
+            )
+    network.load_state_dict(fitting, strict=False)
+    _log.info(
+        "weights %s: %d tensors loaded, %d left as initialised", source, len(fitting), len(own) - len(fitting)
+    )
+
+
+def _with_channels(tensor: Tensor, like: Tensor) -> Tensor:
+    """Return a first convolution for as many grey channels as ``like`` has; others as they are."""
+    if tensor.ndim != 4 or tensor.shape[0] != like.shape[0] or tensor.shape[2:] != like.shape[2:]:
+        return tensor
+    given, needed = tensor.shape[1], like.shape[1]
+    if (given, needed) == (3, 1):
+        return tensor.sum(dim=1, keepdim=True)
+    if (given, needed) == (1, 3):
+        return tensor.expand(-1, 3, -1, -1) / 3
+    return tensor

@@ -1,0 +1,62 @@
+"""Named tensors with a JSON header in one safetensors file, so that loading runs no pickle."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mammodet.datasets.atomic import atomic_path
+from mammodet.datasets.errors import InputError
+
+CLASSIFIER_FORMAT = "mammodet.classifier/1"
+REMEDY = "give the model file of a classifier of mammodet"
+_KEY = "mammodet"
+
+
+def write_tensor_file(path: Path, tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> None:
+    """Write tensors with a header atomically; they are stored contiguous, on the CPU, in their own dtype."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        try:
+            save_file(plain, temporary, metadata={_KEY: json.dumps(content)})
+        except safetensors.SafetensorError as error:  # which is no OSError, whatever the system said
+            raise OSError(errno.EIO, f"could not be written ({error})", str(path)) from error
+        mask = os.umask(0)  # there is no other way to ask for it
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)  # safetensors lets nobody but the owner read
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """Return the header of a classifier's file; InputError for another or a damaged file."""
+    if not path.is_file():
+        raise InputError("no such model file", file=path, remedy=REMEDY)
+    try:
+        with safetensors.safe_open(path, framework="pt") as reader:
+            text = (reader.metadata() or {}).get(_KEY)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(f"is no safetensors file: {error}", file=path, remedy=REMEDY) from None
+    if text is None:
+        raise InputError("has no mammodet header", file=path, remedy=REMEDY)
+    try:
+        content = json.loads(text)
+        stated = content.get("format")
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"has a damaged header: {error!r}", file=path, remedy=REMEDY) from None
+    if stated != CLASSIFIER_FORMAT:
+        problem = f"is not of format {CLASSIFIER_FORMAT}"
+        raise InputError(problem, file=path, field="format", value=stated, remedy=REMEDY)
+    return dict(content)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a file to the CPU."""
+    tensors: dict[str, Tensor] = load_file(path)
+    return tensors
