@@ -112,14 +112,17 @@ def window_scores(
     image = torch.from_numpy(np.ascontiguousarray(pixels)).to(where)
     view = image.unfold(0, config.window, 1).unfold(1, config.window, 1)  # [rows, columns, size, size]
     places = torch.from_numpy(windows).to(where)
-    found = []
+    # One place for all scores: small results that are kept one by one would lie between the large blocks of
+    # freed batches, and the next batch would need new memory each time.
+    found = torch.empty(len(windows), device=where)
     with (
         torch.inference_mode(),
         torch.autocast(where.type, torch.bfloat16, enabled=config.precision == "bf16"),
     ):
-        for some in places.split(config.batch):
-            found.append(scorer(view[some[:, 1], some[:, 0]][:, None]).float())
-    scores: NDArray[np.float32] = torch.cat(found).cpu().numpy()  # one transfer, after all are queued
+        for start in range(0, len(windows), config.batch):
+            x, y = places[start : start + config.batch].unbind(1)
+            found[start : start + config.batch] = scorer(view[y, x][:, None])
+    scores: NDArray[np.float32] = found.cpu().numpy()  # one transfer, after all are queued
     if not np.isfinite(scores).all():
         raise InputError("the network gives scores that are not finite", field="scores")
     return scores

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -27,6 +29,7 @@ from mammodet.datasets.standardise import Recipe, Standardised, standardise
 from mammodet.evaluation.froc import froc_curve, sensitivity_at
 from mammodet.evaluation.froc_matching import match_froc
 from mammodet.evaluation.hit_rules import HitRule
+from mammodet.tools.bench_machine import forget_peak, peak_gib
 
 
 def brightness(windows):
@@ -127,6 +130,18 @@ def test_it_needs_no_more_cells_than_four_per_window_of_the_grid():
     windows = windows_over(np.ones((64, 64), bool), 4096, 3328, 112, 56)
     heat = average_windows(windows, np.zeros(len(windows)), 112, Geometry(3328, 4096))
     assert heat.values.size < 4 * len(windows)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux forgets a peak")
+def test_memory_does_not_grow_with_the_number_of_windows():
+    pixels = np.full((1024, 1024), 0.5, np.float32)
+    windows = windows_over(np.ones((1, 1), bool), 1024, 1024, 112, 8)
+    kept = len(windows) * 112 * 112 * 4 / 2**30  # GiB of all windows at once
+    cpu = torch.device("cpu")
+    forget_peak(cpu)
+    before = peak_gib(cpu)
+    window_scores(brightness, pixels, windows, HeatmapConfig(112, 8))
+    assert kept > 0.5 and peak_gib(cpu) - before < 0.1
 
 
 class TestNetwork:
