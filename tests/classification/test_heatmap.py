@@ -111,6 +111,18 @@ def test_outside_is_nothing_unless_another_value_is_asked_for():
     assert heat.windows == len(windows_over(search_mask(blob()), 120, 90, 16, 16))
 
 
+def test_one_looks_where_a_mask_says():
+    mask = np.zeros((12, 9), bool)  # of 10 x 10 px
+    mask[3, 4] = True
+    prepared = Standardised(blob(), Geometry(90, 120), None)
+    heat = mammogram_heat(brightness, prepared, HeatmapConfig(10), mask=mask).to_source(np.nan)
+    looked = np.zeros((120, 90), bool)
+    looked[30:40, 40:50] = True
+    np.testing.assert_array_equal(~np.isnan(heat), looked)
+    nowhere = mammogram_heat(brightness, prepared, HeatmapConfig(10), mask=np.zeros_like(mask))
+    assert nowhere.windows == 0 and not nowhere.to_source().any() and heat_boxes(nowhere, 1, 1) == []
+
+
 def test_windows_overlap_and_are_averaged():
     windows = np.array([[0, 0], [2, 0], [2, 2]])
     heat = average_windows(windows, np.array([0.2, 0.4, 0.9]), 4, Geometry(7, 7))
@@ -272,11 +284,12 @@ def test_a_configuration_that_cannot_be_is_named(options, message):
         HeatmapConfig(**options)
 
 
-def test_what_is_not_finite_is_named():
+def test_what_is_no_pixel_or_no_score_is_named():
     pixels = blob()
     windows, config = np.array([[0, 0]]), HeatmapConfig(16)
-    with pytest.raises(InputError, match="scores that are not finite"):
-        window_scores(lambda some: torch.full((len(some),), torch.nan), pixels, windows, config)
+    for score in (torch.nan, torch.inf, 1.1, -0.1):  # such as a logit
+        with pytest.raises(InputError, match="scores that are not 0 to 1"):
+            window_scores(lambda some, score=score: torch.full((len(some),), score), pixels, windows, config)
     pixels[3, 4] = np.nan
     with pytest.raises(InputError, match="pixels are not finite"):
         window_scores(brightness, pixels, windows, config)
