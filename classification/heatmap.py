@@ -22,6 +22,8 @@ from mammodet.datasets.standardise import Standardised
 
 Scorer = Callable[[Tensor], Tensor]  # float32 [N, 1, size, size], 0 to 1 -> scores [N], 0 to 1
 
+_ROUNDING = 1e-3  # what sums of probabilities may be off
+
 
 @dataclass(frozen=True)
 class HeatmapConfig:
@@ -68,7 +70,12 @@ def class_probability(network: Classifier, classes: Sequence[str]) -> Scorer:
 
 
 def mammogram_heat(
-    scorer: Scorer, prepared: Standardised, config: HeatmapConfig, device: torch.device | str = "cpu"
+    scorer: Scorer,
+    prepared: Standardised,
+    config: HeatmapConfig,
+    device: torch.device | str = "cpu",
+    *,
+    mask: NDArray[np.bool_] | None = None,
 ) -> WindowHeat:
     """Score every window that shows breast, and average where windows overlap.
 
@@ -78,6 +85,8 @@ def mammogram_heat(
         See ``class_probability``; its network is in evaluation mode on ``device``.
     prepared:
         The mammogram, standardised by the recipe that the network was trained with.
+    mask:
+        Where to look, bool [r, c] over the standardised image, as coarse as wanted; None finds the breast.
 
     Returns
     -------
@@ -87,10 +96,11 @@ def mammogram_heat(
     Raises
     ------
     InputError
-        When a window is larger than the image, or pixels or scores are not finite.
+        When a window is larger than the image, pixels are not finite, or scores are not 0 to 1.
     """
     height, width = prepared.pixels.shape
-    windows = windows_over(search_mask(prepared.pixels), height, width, config.window, config.step)
+    where = search_mask(prepared.pixels) if mask is None else mask
+    windows = windows_over(where, height, width, config.window, config.step)
     scores = window_scores(scorer, prepared.pixels, windows, config, device)
     return average_windows(windows, scores, config.window, prepared.geometry)
 
@@ -112,14 +122,18 @@ def window_scores(
     image = torch.from_numpy(np.ascontiguousarray(pixels)).to(where)
     view = image.unfold(0, config.window, 1).unfold(1, config.window, 1)  # [rows, columns, size, size]
     places = torch.from_numpy(windows).to(where)
-    found = []
+    # One place for all scores: small results that are kept one by one would lie between the large blocks of
+    # freed batches, and the next batch would need new memory each time.
+    found = torch.empty(len(windows), device=where)
     with (
         torch.inference_mode(),
         torch.autocast(where.type, torch.bfloat16, enabled=config.precision == "bf16"),
     ):
-        for some in places.split(config.batch):
-            found.append(scorer(view[some[:, 1], some[:, 0]][:, None]).float())
-    scores: NDArray[np.float32] = torch.cat(found).cpu().numpy()  # one transfer, after all are queued
-    if not np.isfinite(scores).all():
-        raise InputError("the network gives scores that are not finite", field="scores")
+        for start in range(0, len(windows), config.batch):
+            x, y = places[start : start + config.batch].unbind(1)
+            found[start : start + config.batch] = scorer(view[y, x][:, None])
+    scores: NDArray[np.float32] = found.cpu().numpy()  # one transfer, after all are queued
+    odd = scores[~((scores >= -_ROUNDING) & (scores <= 1 + _ROUNDING))]  # NaN too
+    if odd.size:
+        raise InputError("the network gives scores that are not 0 to 1", field="scores", value=float(odd[0]))
     return scores

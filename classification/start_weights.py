@@ -59,8 +59,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
     if not path.is_file():
         raise InputError("no such file", file=path, field="--weights", remedy="give imagenet, none or a file")
     if path.suffix == ".safetensors":
-        classes = read_content(path).get("config", {}).get("classes", ())
-        return read_tensors(path), tuple(classes)
+        config = read_content(path).get("config")
+        classes = config.get("classes") if isinstance(config, Mapping) else None
+        return read_tensors(path), tuple(classes) if isinstance(classes, list) else None
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types here, from zipfile's to pickle's

@@ -78,7 +78,7 @@ def average_windows(
     counts, sums = (one.cumsum(axis=0).cumsum(axis=1)[:-1, :-1] for one in (counts, sums))
     values = np.full(counts.shape, np.nan, dtype=np.float32)
     np.divide(sums, counts, out=values, where=counts > 0, casting="same_kind")
-    # Running sums round by some 1e-13, which must not lead out of 0 to 1.
+    # Running sums and probabilities round a little, which must not lead out of 0 to 1.
     return WindowHeat(np.clip(values, 0, 1), x, y, geometry, len(windows))
 
 
@@ -111,6 +111,8 @@ def heat_boxes(
         raise InputError("must be above 0 and up to 1", field="threshold", value=threshold)
     if score not in ("max", "mean"):
         raise InputError("unknown choice", field="score", value=score, remedy="choose max or mean")
+    if not heat.values.size:  # which OpenCV refuses
+        return []
     hot = (heat.values >= threshold).astype(np.uint8)  # NaN is not hot
     count, labels, stats, _ = cv2.connectedComponentsWithStats(hot, connectivity=8)
     results = []

@@ -104,7 +104,7 @@ def heatmap_markdown(content: Mapping[str, Any]) -> str:
 def _scorer(window: int, device: torch.device) -> Scorer:
     torch.manual_seed(0)
     network = build_patch_network(PatchNetworkConfig(size=window, image_mean=0.2, image_std=0.2)).eval()
-    network.to(device=device, memory_format=torch.channels_last)
+    network.to(device).to(memory_format=torch.channels_last)
     return class_probability(network, ["malignant"])
 
 
