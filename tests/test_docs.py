@@ -16,6 +16,9 @@ FENCED = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"mammodet ([a-z][a-z-]*)")
 OPTION = re.compile(r"(?<!\S)--[a-z][\w.-]*")
+# Python, and what it prints when the next block says so.
+EXAMPLE = re.compile(r"^```python\n(.*?)^```\n(?:```\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
+NOT_RUN = {"develop.md": "a piece of a test", "reading.md": "needs a file of the reader's"}
 PLACEHOLDER = re.compile(r"DEMO_|TODO|<!-- bench table -->")
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -97,3 +100,21 @@ mammodet score: error: --model: is missing
     assert links(page) == ["images/a.png", "b.md"]
     assert commands(page) == ["train-det", "score", "scan"]
     assert [OPTION.findall(line) for line in command_lines(page)] == [["--resume"], ["--out"]]
+
+
+def examples():
+    return [
+        pytest.param(found[1], found[2], id=f"{page.name}-{place}")
+        for page in PAGES
+        for place, found in enumerate(EXAMPLE.finditer(page.read_text(encoding="utf-8")))
+        if page.name not in NOT_RUN
+    ]
+
+
+@pytest.mark.parametrize(("code", "printed"), examples())
+def test_examples_run_and_print_what_the_page_says(code, printed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = io.StringIO()
+    with redirect_stdout(shown):
+        exec(compile(code, "<page>", "exec"), {"__name__": "__main__"})
+    assert printed is None or shown.getvalue().strip() == printed.strip()
