@@ -25,6 +25,7 @@ from mammodet.tools.evaluation_arguments import (
 from mammodet.tools.evaluation_output import check_outputs, new_results
 
 COMPARISON = "comparison.csv"
+_INPUTS = ("ground_truth", "predictions", "compare", "fusion", "calibration")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,7 +69,8 @@ def evaluate_files(arguments: Arguments) -> list[str]:
                 remedy="leave --fit-fusion out",
             )
         fit_on(coco, results, evaluation.cases, str(arguments.ground_truth)).save(Path(arguments.fit_fusion))
-    inputs = {name: file_source(getattr(arguments, name)) for name in ("ground_truth", "predictions")}
+    named = {name: getattr(arguments, name) for name in _INPUTS}
+    inputs = {name: file_source(Path(path)) for name, path in named.items() if path is not None}
     if calibration is not None and _same_data(calibration.inputs, inputs):
         _warn(f"{arguments.calibration} was fitted on this very ground truth: its numbers flatter")
     made = _fit_calibration(arguments, evaluation, inputs)

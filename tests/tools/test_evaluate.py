@@ -354,6 +354,7 @@ def test_another_model_is_compared(evaluate, truth, predictions, tmp_path, capsy
         "Obuchowski",
     }
     assert float(found["lesion_all", "accuracy", "McNemar, exact"]["difference"]) == 0.5
+    assert set(metrics(tmp_path)["inputs"]) == {"ground_truth", "predictions", "compare"}
     assert evaluate(truth, predictions) == 0
     assert not (tmp_path / "out" / "comparison.csv").exists()
 
