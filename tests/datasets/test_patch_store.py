@@ -143,17 +143,34 @@ def read_batch(store: PatchStore, step: int) -> tuple[list[int], float]:
     return batch.ids.tolist(), float(batch.pixels.sum())
 
 
+READERS = """
+import multiprocessing, sys
+from mammodet.datasets.patch_store import PatchStore
+if __name__ == "__main__":
+    path, way, groups = sys.argv[1], sys.argv[2], [["normal"], ["benign", "malignant"]]
+    store = PatchStore(path)
+    draws = store.draws("train", groups, seed=3)
+    def told(batch):
+        return batch.ids.tolist(), float(batch.pixels.sum())
+    own = [told(store.batch(draws, 16, 0, step)) for step in range(12)]  # open when others start
+    with multiprocessing.get_context(way).Pool(3) as pool:
+        drawn = pool.starmap(store.batch, [(draws, 16, 0, step) for step in range(12)])
+    assert list(map(told, drawn)) == own
+    assert [told(store.batch(draws, 16, 0, step)) for step in range(12)] == own
+    print("same")
+"""
+
+
 @pytest.mark.parametrize("way", ["fork", "spawn"])
 def test_other_processes_read_the_same_batches(tmp_path: Path, way: str) -> None:
     if way not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {way} here")
-    store = fill(tmp_path / "a.sqlite", 20)
-    draws = store.draws("train", GROUPS, seed=3)
-    own = [read_batch(store, step) for step in range(12)]  # its connection is open when others start
-    with multiprocessing.get_context(way).Pool(3) as pool:
-        drawn = pool.starmap(store.batch, [(draws, 16, 0, step) for step in range(12)])
-    assert [(batch.ids.tolist(), float(batch.pixels.sum())) for batch in drawn] == own
-    assert [read_batch(store, step) for step in range(12)] == own
+    fill(tmp_path / "a.sqlite", 20).close()
+    (tmp_path / "readers.py").write_text(READERS)
+    # A process of its own: what forks from a test run has the threads, locks and signals of all tests before.
+    words = [sys.executable, "-B", str(tmp_path / "readers.py"), str(tmp_path / "a.sqlite"), way]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stdout.strip()) == (0, "same"), ended.stderr
 
 
 def _read_on(store: PatchStore, queue: Any) -> None:
@@ -167,10 +184,10 @@ def test_a_forked_process_opens_the_file_for_itself(tmp_path: Path) -> None:
     store = fill(tmp_path / "a.sqlite")
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
-    child = context.Process(target=_read_on, args=(store, queue))
+    child = context.Process(target=_read_on, args=(store, queue), daemon=True)
     child.start()
     inherited, own, used = queue.get(timeout=60)
-    child.join()
+    child.join(60)
     assert inherited == os.getpid() != own == used
     assert child.exitcode == 0
     assert pickle.loads(pickle.dumps(store)).counts() == store.counts()
