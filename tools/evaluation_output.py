@@ -30,17 +30,17 @@ def check_outputs(out: Path, written: Named, read: Named) -> None:
         is written is an input or written twice.
     """
     if out.exists() and not out.is_dir():
-        raise InputError("is a file, not a folder", field="--out", value=str(out), remedy="give a folder")
+        raise InputError("is a file, not a folder", file=out, field="--out", remedy="give a folder")
     _require_writable("--out", out)
     taken = {path.resolve(): option for option, path in _given(read)}
     for option, path in _given(written):
         if path.is_dir():
             remedy = "give the name of a file in it"
-            raise InputError("is a folder, not a file", field=option, value=str(path), remedy=remedy)
+            raise InputError("is a folder, not a file", file=path, field=option, remedy=remedy)
         same = taken.setdefault(path.resolve(), option)
         if same != option:
             remedy = "give another file"
-            raise InputError(f"is the file of {same} too", field=option, value=str(path), remedy=remedy)
+            raise InputError(f"is the file of {same} too", file=path, field=option, remedy=remedy)
         _require_writable(option, path.parent)
 
 
@@ -108,8 +108,8 @@ def _require_writable(option: str, folder: Path) -> None:
     if not there.is_dir():
         remedy = "give another folder"
         raise InputError(
-            "a folder is needed, but this is a file", field=option, value=str(there), remedy=remedy
+            "a folder is needed, but this is a file", file=there, field=option, remedy=remedy
         )
     if not os.access(there, os.W_OK | os.X_OK):
         remedy = "give a folder that you may write to"
-        raise InputError("cannot be written", field=option, value=str(there), remedy=remedy)
+        raise InputError("cannot be written", file=there, field=option, remedy=remedy)
