@@ -107,9 +107,7 @@ def _require_writable(option: str, folder: Path) -> None:
         there = there.parent
     if not there.is_dir():
         remedy = "give another folder"
-        raise InputError(
-            "a folder is needed, but this is a file", file=there, field=option, remedy=remedy
-        )
+        raise InputError("a folder is needed, but this is a file", file=there, field=option, remedy=remedy)
     if not os.access(there, os.W_OK | os.X_OK):
         remedy = "give a folder that you may write to"
         raise InputError("cannot be written", file=there, field=option, remedy=remedy)
