@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mammodet.datasets.coco import CATEGORY_NAMES, to_xyxy
 from mammodet.datasets.drawing import draw_boxes
-from mammodet.datasets.figure_style import STYLE
+from mammodet.datasets.figure_style import STYLE, shown_name
 from mammodet.evaluation.error_analysis import KINDS, ErrorAnalysis, ErrorPicture
 from mammodet.evaluation.error_cases import FALSE_NEGATIVE, FALSE_POSITIVE, ErrorCase
 from mammodet.evaluation.error_matching import MISSED
@@ -182,9 +182,7 @@ def gallery_figure(analysis: ErrorAnalysis) -> Figure | None:
 
 
 def _shortened(text: str) -> str:
-    # A dollar sign would begin a formula.
-    short = text if len(text) <= 40 else f"...{text[-37:]}"
-    return short.replace("$", r"\$")
+    return shown_name(text if len(text) <= 40 else f"...{text[-37:]}", 40)
 
 
 def _meets(bbox: Sequence[float], inside: NDArray[Any]) -> bool:

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mammodet.datasets.atomic import atomic_path
-from mammodet.datasets.figure_style import STYLE
+from mammodet.datasets.figure_style import STYLE, shown_name
 from mammodet.evaluation.calibrated_levels import Calibrated
 from mammodet.evaluation.calibration import ReliabilityBin
 from mammodet.evaluation.classification_metrics import Classification
@@ -109,7 +109,7 @@ def froc_figure(table: FrocTable) -> Figure | None:
                 ylabel="Sensitivity (lesions found)",
                 xlim=(first, last),
                 ylim=(-0.02, 1.02),
-                title=f"FROC by hit rule, class {name} (n = {table.of(name)[0].lesions} lesions)",
+                title=f"FROC by hit rule, class {shown_name(name)} (n = {table.of(name)[0].lesions} lesions)",
             )
             axes.set_xticks(ticks, [_fraction(point) for point in ticks])
             axes.minorticks_off()

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mammodet.datasets.figure_style import STYLE
+from mammodet.datasets.figure_style import STYLE, shown_name
 from mammodet.evaluation.subgroups import SubgroupRow
 
 NUMBER = "AP50"
@@ -41,7 +41,7 @@ def forest_figure(rows: Sequence[SubgroupRow], overall: float | None, number: st
             for row in (one for one in shown if one.group == group):
                 place += 1
                 heights.append(place)
-                labels.append(f"{_shortened(row.value)} ({row.lesions})")
+                labels.append(f"{shown_name(row.value, _LONGEST)} ({row.lesions})")
                 _draw(axes, row, number, place)
             place += 1.4
         xlabel = number
@@ -66,8 +66,3 @@ def _draw(axes: Axes, row: SubgroupRow, number: str, place: float) -> None:
     if interval is not None and interval.low is not None:
         axes.hlines(place, interval.low, interval.high or interval.low, color="#0072B2", linewidth=1.6)
     axes.plot([value], [place], marker="s", color="#0072B2", markersize=5)
-
-
-def _shortened(text: str) -> str:
-    short = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-    return short.replace("$", r"\$")  # a dollar sign would start a formula

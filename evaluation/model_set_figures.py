@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mammodet.datasets.figure_style import STYLE
+from mammodet.datasets.figure_style import STYLE, shown_name
 from mammodet.evaluation.comparison import Difference
 from mammodet.evaluation.froc import POINTS
 from mammodet.evaluation.froc_cases import ANY_CLASS
@@ -28,7 +27,6 @@ _DASHES: tuple[Any, ...] = ("solid", "dashed", "dashdot", "dotted", (0, (5, 1, 1
 _MARKS = "osD^vP"
 _PANELS = 4  # hit rules shown at most
 _MANY = 2  # later models: with more the forest plot shows the headlines alone
-_NAME = 24  # characters of a name in a legend
 _LEGEND: dict[str, Any] = {
     "frameon": True,
     "framealpha": 0.9,
@@ -160,13 +158,6 @@ def differences_figure(models: ModelSet) -> Figure | None:
             handles=handles, loc="outside upper center", ncols=min(len(handles), 3), frameon=False, fontsize=9
         )
     return figure
-
-
-def shown_name(name: str, most: int = _NAME) -> str:
-    """Return a name as matplotlib may write it: short, no control characters, no formula, no hidden label."""
-    plain = "".join(" " if unicodedata.category(one)[0] == "C" else one for one in name).strip()
-    short = plain if len(plain) <= most else f"{plain[: most - 1]}…"
-    return (f" {short}" if short.startswith("_") else short).replace("$", r"\$")
 
 
 def _forest_numbers(models: ModelSet) -> Iterator[tuple[str, str, str]]:

@@ -85,7 +85,8 @@ def write_comparison(
         When names of models make columns that cannot be told apart.
     """
     tables = model_set_csv(models, pictures)
-    remove_comparison(out)
+    for path in earlier_comparison(out):
+        path.unlink()
     write_json(out / DOCUMENT, comparison_document(models, inputs, pictures))
     for name, text in tables.items():
         write_text(out / name, _whole(text))
@@ -180,13 +181,10 @@ def _level_rows(models: ModelSet) -> dict[str, list[tuple[str, list[Any]]]]:
 def _box_rows(models: ModelSet) -> list[tuple[str, list[Any]]]:
     """Return the COCO numbers of all classes, and AP50 of each."""
     numbers = numbers_by_model(models)
-    wanted = [f"all {name}" for name in ("AP", "AP50", "AP75", "AR_100")]
-    wanted += [number for level, number in numbers if level == "coco" and number.endswith(" AP50")][1:5]
-    return [
-        (one.removeprefix("all ").replace("_", ""), numbers["coco", one])
-        for one in wanted
-        if ("coco", one) in numbers
-    ]
+    wanted = {f"all {name}": name.replace("_", "") for name in ("AP", "AP50", "AP75", "AR_100")}
+    of_classes = [number for level, number in numbers if level == "coco" and number.endswith(" AP50")][1:5]
+    wanted |= {number: number for number in of_classes}
+    return [(told, numbers["coco", one]) for one, told in wanted.items() if ("coco", one) in numbers]
 
 
 def _froc_rows(models: ModelSet) -> list[tuple[str, list[Any]]]:
@@ -233,13 +231,12 @@ def _policy(style: str) -> str:
     )
 
 
-def remove_comparison(out: Path) -> None:
-    """Remove what an earlier comparison left in ``out``; files that are somebody else's stay."""
+def earlier_comparison(out: Path) -> list[Path]:
+    """Return the files that an earlier comparison left in ``out``; others are somebody else's."""
     if not (out / DOCUMENT).is_file():
-        return  # no comparison was written here: files of these names are somebody else's
+        return []  # no comparison was written here: files of these names are somebody else's
     figures = [f"{name}{suffix}" for name in _FIGURES for suffix in (".png", ".svg")]
-    for name in (REPORT, DOCUMENT, *TABLES, *figures):
-        (out / name).unlink(missing_ok=True)
+    return [out / name for name in (REPORT, DOCUMENT, *TABLES, *figures) if (out / name).is_file()]
 
 
 def _whole(text: str) -> str:

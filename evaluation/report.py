@@ -31,7 +31,7 @@ from mammodet.evaluation.latex import performance_table
 from mammodet.evaluation.operating_points import NUMBERS as POINT_NUMBERS
 from mammodet.evaluation.protocol import statements
 from mammodet.evaluation.report_gallery import Gallery, Viewer, build_viewer, page_parts, with_navigation
-from mammodet.evaluation.report_images import remove_pictures
+from mammodet.evaluation.report_images import earlier_pictures
 from mammodet.evaluation.resampling import Interval, primary
 from mammodet.evaluation.summary import Evaluation, metrics_document, package_versions
 from mammodet.evaluation.tables import csv_tables
@@ -78,7 +78,8 @@ def write_report(
     Path
         The report.
     """
-    remove_report(out)
+    for path in earlier_report(out):
+        path.unlink()
     viewer = None if gallery is None else build_viewer(gallery, evaluation, out)
     document = metrics_document(evaluation, inputs)
     if viewer is not None:
@@ -152,15 +153,15 @@ def _band(evaluation: Evaluation) -> str:
     return f". Band: pointwise {confidence:g} % interval by patient of {banded[0]}" if banded else ""
 
 
-def remove_report(out: Path) -> None:
-    """Remove what an earlier evaluation left in ``out``; files that are somebody else's stay."""
-    remove_pictures(out)  # also those of an evaluation that was killed before its numbers were written
+def earlier_report(out: Path) -> list[Path]:
+    """Return the files that an earlier evaluation left in ``out``, none of somebody else's."""
+    found = earlier_pictures(out)  # also of an evaluation that was killed before its numbers were written
     if not (out / "metrics.json").is_file():
-        return  # no evaluation was written here: files of these names are somebody else's
+        return found  # no evaluation was written here: files of these names are somebody else's
     pictures = [f"{name}{suffix}" for name in _FIGURES for suffix in (".png", ".svg")]
     tables = (f"{table}.csv" for table in _TABLES)
-    for name in (REPORT, LATEX, "metrics.json", *tables, *pictures, *_ERROR_PICTURES):
-        (out / name).unlink(missing_ok=True)
+    names = (REPORT, LATEX, "metrics.json", *tables, *pictures, *_ERROR_PICTURES)
+    return [*found, *(out / name for name in names if (out / name).is_file())]
 
 
 def number(value: float | None) -> str:

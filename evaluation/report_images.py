@@ -100,7 +100,7 @@ def add_pictures(
     """
     kept: dict[int, Picture] = {}
     total, beside = 0, False
-    there = {place: task for place, task in tasks.items() if Path(task.path).is_file()}
+    there = {place: task for place, task in tasks.items() if _is_file(task.path)}
     for place in tasks.keys() - there.keys():
         images[place]["problem"] = "no such file"
     for place, picture in zip(there, _coded_pictures(list(there.values()), progress), strict=True):
@@ -134,16 +134,19 @@ def _coded_pictures(tasks: Sequence[Task], progress: Progress) -> Iterator[Pictu
             yield Picture(problem=error.problem)
 
 
-def remove_pictures(out: Path) -> None:
-    """Remove the pictures that an earlier evaluation left; other files in the folder stay."""
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # a name too long, a zero byte in it, a folder that may not be searched
+        return False
+
+
+def earlier_pictures(out: Path) -> list[Path]:
+    """Return the pictures that an earlier evaluation left; others in their folder are somebody else's."""
     folder = out / FOLDER
     if not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        if _NAME.fullmatch(path.name):
-            path.unlink()
-    if not any(folder.iterdir()):
-        folder.rmdir()
+        return []
+    return [path for path in sorted(folder.iterdir()) if _NAME.fullmatch(path.name)]
 
 
 def _written(out: Path, place: int, picture: Picture) -> list[list[Any]]:

@@ -116,10 +116,10 @@ def _compare(arguments: Arguments) -> int:
     from mammodet.evaluation.model_set import evaluate_models, require_names  # noqa: PLC0415
     from mammodet.evaluation.model_set_overview import model_set_overview  # noqa: PLC0415
     from mammodet.evaluation.model_set_pictures import disputed_pictures  # noqa: PLC0415
-    from mammodet.evaluation.model_set_report import remove_comparison, write_comparison  # noqa: PLC0415
+    from mammodet.evaluation.model_set_report import earlier_comparison, write_comparison  # noqa: PLC0415
 
     shared = arguments.evaluation
-    check_outputs(arguments.out, {}, {})
+    check_outputs(arguments.out, {}, {}, other="metrics.json")
     names = model_names(arguments.predictions) if arguments.names is None else arguments.names
     require_names(names)
     options, protocol = evaluation_options(shared), evaluation_protocol(shared)
@@ -135,7 +135,7 @@ def _compare(arguments: Arguments) -> int:
         "predictions": [{"name": name, **one} for name, one in zip(names, sources, strict=True)],
     }
     read = {"--ground-truth": shared.ground_truth, **{str(path): path for path in paths}}
-    with new_results(arguments.out, remove_comparison, read) as folder:
+    with new_results(arguments.out, earlier_comparison, read) as folder:
         report = write_comparison(models, folder, inputs, pictures)
         write_text(folder / "config.yaml", config_text(arguments, _OPTIONS))
     print("\n".join(model_set_overview(models, pictures)))

@@ -42,7 +42,7 @@ def evaluate_files(arguments: Arguments) -> list[str]:
     from mammodet.evaluation.fusion_table import fit_on  # noqa: PLC0415
     from mammodet.evaluation.model_comparison import compare_models, comparison_csv  # noqa: PLC0415
     from mammodet.evaluation.overview import overview  # noqa: PLC0415
-    from mammodet.evaluation.report import remove_report, write_report  # noqa: PLC0415
+    from mammodet.evaluation.report import earlier_report, write_report  # noqa: PLC0415
     from mammodet.evaluation.report_gallery import Gallery  # noqa: PLC0415
     from mammodet.evaluation.summary import evaluate  # noqa: PLC0415
 
@@ -75,7 +75,7 @@ def evaluate_files(arguments: Arguments) -> list[str]:
         _warn(f"{arguments.calibration} was fitted on this very ground truth: its numbers flatter")
     made = _fit_calibration(arguments, evaluation, inputs)
     lines = [*overview(evaluation), *made]
-    with new_results(arguments.out, remove_report, _read_files(arguments)) as folder:
+    with new_results(arguments.out, earlier_report, _read_files(arguments)) as folder:
         write_report(evaluation, folder, inputs, gallery)
         if other is not None:
             rows = compare_models(coco, other, results, evaluation)
@@ -87,7 +87,7 @@ def evaluate_files(arguments: Arguments) -> list[str]:
 
 def _evaluate(arguments: Arguments) -> int:
     written = {"--fit-fusion": arguments.fit_fusion, "--fit-calibration": arguments.fit_calibration}
-    check_outputs(arguments.out, written, _read_files(arguments))
+    check_outputs(arguments.out, written, _read_files(arguments), other="comparison.json")
     if arguments.compare is not None and Path(arguments.compare).resolve() == arguments.predictions.resolve():
         _warn(f"{arguments.compare} is compared with itself: all differences are 0")
     print("\n".join(evaluate_files(arguments)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from mammodet.datasets.errors import InputError
 Named = Mapping[str, str | Path | None]  # by option, such as --fit-fusion; None where it is not given
 
 
-def check_outputs(out: Path, written: Named, read: Named) -> None:
+def check_outputs(out: Path, written: Named, read: Named, *, other: str) -> None:
     """Refuse outputs that cannot be written or would replace an input; nothing is made here.
 
     Parameters
@@ -22,6 +22,8 @@ def check_outputs(out: Path, written: Named, read: Named) -> None:
         Folder of ``--out``.
     written, read:
         Files that are written beside it, and inputs.
+    other:
+        Name of a file of the other command, evaluate or compare, whose results must not be mixed with these.
 
     Raises
     ------
@@ -31,12 +33,19 @@ def check_outputs(out: Path, written: Named, read: Named) -> None:
     """
     if out.exists() and not out.is_dir():
         raise InputError("is a file, not a folder", file=out, field="--out", remedy="give a folder")
+    if (out / other).is_file():
+        remedy = "give another folder, since both commands write files of the same names"
+        told = "holds the results of another command"
+        raise InputError(told, file=out / other, field="--out", remedy=remedy)
     _require_writable("--out", out)
     taken = {path.resolve(): option for option, path in _given(read)}
     for option, path in _given(written):
         if path.is_dir():
             remedy = "give the name of a file in it"
             raise InputError("is a folder, not a file", file=path, field=option, remedy=remedy)
+        if path.parent.resolve() == out.resolve():
+            remedy = "give a place outside of --out, where results are replaced"
+            raise InputError("lies among the results", file=path, field=option, remedy=remedy)
         same = taken.setdefault(path.resolve(), option)
         if same != option:
             remedy = "give another file"
@@ -45,17 +54,23 @@ def check_outputs(out: Path, written: Named, read: Named) -> None:
 
 
 @contextmanager
-def new_results(out: Path, remove_earlier: Callable[[Path], None], read: Named) -> Iterator[Path]:
-    """Yield an empty folder inside ``out`` whose content replaces the earlier results once all is written.
+def new_results(out: Path, earlier: Callable[[Path], list[Path]], read: Named) -> Iterator[Path]:
+    """Yield an empty folder inside ``out`` whose files replace the earlier results once all are written.
 
-    Until then, and when writing fails or is interrupted, ``out`` keeps what it had.
+    Until then, and when writing fails or is interrupted, ``out`` keeps what it had. Files of others stay,
+    also those in folders of results.
 
     Parameters
     ----------
-    remove_earlier:
-        Removes from ``out`` what an earlier evaluation left there.
+    earlier:
+        Tells which files in ``out`` an earlier run left; those that are not written again are removed.
     read:
-        Inputs; one that lies in ``out`` under the name of a result is an error, so that it is not replaced.
+        Inputs; one that would be replaced or removed is an error.
+
+    Raises
+    ------
+    InputError
+        Also when a folder stands where a file must be, or the reverse.
     """
     out.mkdir(parents=True, exist_ok=True)
     _remove_rests(out)
@@ -64,24 +79,33 @@ def new_results(out: Path, remove_earlier: Callable[[Path], None], read: Named) 
     staging.mkdir()
     try:
         yield staging
-        inputs = {path.resolve(): option for option, path in _given(read)}
-        results = sorted(staging.iterdir())
-        for one in results:
-            option = inputs.get((out / one.name).resolve())
-            if option is not None:
-                remedy = "give --out another folder"
-                path = out / one.name
-                raise InputError("would be replaced by a result", file=path, field=option, remedy=remedy)
+        written = {out / one.relative_to(staging): one for one in staging.rglob("*") if one.is_file()}
+        gone = [path for path in earlier(out) if path not in written]
+        _require_free(written, gone, read)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
-    remove_earlier(out)
-    for one in results:
-        target = out / one.name
-        if one.is_dir() and target.is_dir():
-            shutil.rmtree(target)
-        one.replace(target)
-    staging.rmdir()
+    for target, source in written.items():
+        target.parent.mkdir(exist_ok=True)
+        source.replace(target)
+    for path in gone:
+        path.unlink()
+    for folder in {path.parent for path in gone} - {out}:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def _require_free(written: Iterable[Path], gone: Iterable[Path], read: Named) -> None:
+    """Refuse to replace or remove an input, and a file where a folder is or the reverse."""
+    inputs = {path.resolve(): option for option, path in _given(read)}
+    for target in [*written, *gone]:
+        if (option := inputs.get(target.resolve())) is not None:
+            remedy = "give --out another folder"
+            raise InputError("would be replaced by a result", file=target, field=option, remedy=remedy)
+        if target.is_dir() or (target.parent.exists() and not target.parent.is_dir()):
+            remedy = "move it away, or give --out another folder"
+            raise InputError("stands where a result must be written", file=target, remedy=remedy)
 
 
 def _remove_rests(out: Path) -> None:

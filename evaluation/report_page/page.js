@@ -3,7 +3,7 @@
 class Page {
   constructor(data) {
     this.judge = new Judge(data);
-    this.threshold = data.threshold;
+    this.threshold = Math.max(data.threshold, data.lowest); // boxes below the lowest are not on the page
     this.rule = 0;
     this.judged = this.judge.at(this.threshold, this.rule);
     this.gallery = new GalleryView(this);
@@ -23,6 +23,7 @@ class Page {
     for (const id of ["threshold", "full-threshold", "threshold-number"]) byId(id).min = data.lowest;
     byId("threshold").addEventListener("input", (event) => this.setThreshold(Number(event.target.value)));
     byId("threshold-number").addEventListener("change", (event) => this.setThreshold(event.target.valueAsNumber));
+    byId("threshold-reset").hidden = data.threshold < data.lowest;
     byId("threshold-reset").textContent = `Protocol: ${data.threshold}`;
     byId("threshold-reset").addEventListener("click", () => this.setThreshold(data.threshold));
     const select = byId("rule"), several = new Set(data.rules.map((rule) => rule.classes)).size > 1;

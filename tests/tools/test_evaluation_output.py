@@ -4,7 +4,10 @@ import json
 import os
 import subprocess
 import sys
+from xml.etree import ElementTree
 
+import cv2
+import numpy as np
 import pytest
 
 from mammodet.datasets.errors import InputError
@@ -103,16 +106,56 @@ def test_a_file_where_the_folder_must_be(evaluate, out, capsys):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_may_not_be_written(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(InputError, match="--out: cannot be written"):
-        check_outputs(tmp_path / "a" / "b", {}, {})
+    with pytest.raises(InputError, match="cannot be written"):
+        check_outputs(tmp_path / "a" / "b", {}, {}, other="comparison.json")
 
 
-def test_folders_of_results_replace_earlier_folders(tmp_path):
-    for name in ("old", "new"):
-        with new_results(tmp_path, lambda out: None, {}) as folder:
-            (folder / "pictures").mkdir()
-            (folder / "pictures" / f"{name}.png").write_text(name)
-    assert [one.name for one in (tmp_path / "pictures").iterdir()] == ["new.png"]
+def test_what_lies_in_a_folder_of_results_stays_if_it_is_somebody_elses(tmp_path):
+    pictures = tmp_path / "report_images"
+    pictures.mkdir()
+    for name in ("000001_1.png", "000002_1.png", "mine.png"):
+        (pictures / name).write_text("old")
+    with new_results(tmp_path, report.earlier_report, {}) as folder:
+        (folder / "report_images").mkdir()
+        (folder / "report_images" / "000001_1.png").write_text("new")
+    assert {one.name: one.read_text() for one in pictures.iterdir()} == {
+        "000001_1.png": "new",
+        "mine.png": "old",
+    }
+
+
+def test_an_input_among_earlier_results_is_neither_replaced_nor_removed(evaluate, tmp_path, capsys):
+    assert evaluate() == 0
+    taken = tmp_path / "out" / "lesions.csv"
+    taken.write_text("image,score,category,x1,y1,x2,y2\n1,0.9,malignant,10,10,90,90\n")
+    before = content(tmp_path / "out")
+    foreign = FILES["gt.json"] | {"categories": [{"id": 2, "name": "malignant"}]}
+    (tmp_path / "gt.json").write_text(json.dumps(foreign))
+    assert evaluate(dt="out/lesions.csv") == 2
+    assert "would be replaced by a result" in capsys.readouterr().err
+    assert content(tmp_path / "out") == before
+
+
+def test_a_folder_in_the_place_of_a_result_loses_nothing(evaluate, tmp_path, capsys):
+    assert evaluate() == 0
+    (tmp_path / "out" / "roc.png").unlink()
+    (tmp_path / "out" / "roc.png").mkdir()
+    before = sorted(one.name for one in (tmp_path / "out").iterdir())
+    assert evaluate() == 2
+    assert "stands where a result must be written" in capsys.readouterr().err
+    assert sorted(one.name for one in (tmp_path / "out").iterdir()) == before
+
+
+def test_what_is_fitted_does_not_lie_among_the_results(evaluate, tmp_path, capsys):
+    assert evaluate("--fit-fusion", tmp_path / "out" / "metrics.json") == 2
+    assert "--fit-fusion: lies among the results" in capsys.readouterr().err
+
+
+def test_results_of_compare_are_not_mixed_with_those_of_evaluate(evaluate, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "comparison.json").write_text("{}")
+    assert evaluate() == 2
+    assert "holds the results of another command" in capsys.readouterr().err
 
 
 def test_a_model_compared_with_itself_is_told(evaluate, tmp_path, capsys):
@@ -120,25 +163,22 @@ def test_a_model_compared_with_itself_is_told(evaluate, tmp_path, capsys):
     assert "is compared with itself: all differences are 0" in capsys.readouterr().err
 
 
-def test_names_that_utf_8_has_not_are_written_escaped(evaluate, tmp_path):
-    """As Python reads file names of other encodings from a disk."""
-    assert evaluate(out="first") == 0
-    text = (tmp_path / "gt.json").read_text().replace("1.png", "caf\\udce9.png")
-    (tmp_path / "gt.json").write_text(text)
-    assert main(_words(tmp_path)) == 0
-    assert "caf\\udce9.png" in (tmp_path / "odd" / "images.csv").read_text(encoding="utf-8")
-
-
-def _words(folder):
-    files = [
-        "--ground-truth",
-        folder / "gt.json",
-        "--predictions",
-        folder / "dt.json",
-        "--out",
-        folder / "odd",
-    ]
-    return ["evaluate", *map(str, files), "--resamples", "0", "--error-images", "5"]
+def test_odd_names_are_written_escaped_and_draw_no_formula(evaluate, tmp_path):
+    """As Python reads file names of other encodings from a disk, with half characters; and as tags may be."""
+    images = [one | {"manufacturer": "GE\ud800\x08 $\\frac$"} for one in FILES["gt.json"]["images"]]
+    images[0]["file_name"] = "caf\udce9.png"
+    names = [{"id": 1, "name": "a $\\frac$ b"}, {"id": 2, "name": "_x\x08"}]
+    odd = FILES["gt.json"] | {"images": images, "categories": names}
+    (tmp_path / "gt.json").write_text(json.dumps(odd))
+    cv2.imwrite(str(tmp_path / "there.png"), np.full((500, 500), 90, np.uint8))
+    (tmp_path / "there.png").rename(tmp_path / "caf\udce9.png")
+    boxes = [*FILES["dt.json"], {"image_id": 1, "category_id": 2, "bbox": [300, 300, 80, 80], "score": 0.8}]
+    (tmp_path / "dt.json").write_text(json.dumps(boxes))
+    assert evaluate("--class-aware", "true", "--error-images", "5", out="odd") == 0
+    assert "caf\\udce9.png" in (tmp_path / "odd" / "errors.csv").read_text(encoding="utf-8")
+    assert (tmp_path / "odd" / "gallery.png").is_file()
+    for figure in (tmp_path / "odd").glob("*.svg"):
+        ElementTree.parse(figure)
 
 
 def test_what_a_killed_evaluation_left_is_removed_but_not_what_another_is_writing(tmp_path):
@@ -148,7 +188,7 @@ def test_what_a_killed_evaluation_left_is_removed_but_not_what_another_is_writin
     for folder in (killed, at_work):
         folder.mkdir()
         (folder / "metrics.json").write_text("{}")
-    with new_results(tmp_path, report.remove_report, {}) as folder:
+    with new_results(tmp_path, report.earlier_report, {}) as folder:
         (folder / "metrics.json").write_text("[]")
     assert not killed.exists() and at_work.exists()
     assert (tmp_path / "metrics.json").read_text() == "[]"
