@@ -13,7 +13,7 @@ import errno
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +25,8 @@ from tqdm import tqdm
 from mammodet.datasets.atomic import atomic_path
 from mammodet.datasets.coco import Coco, ImageRecord
 from mammodet.datasets.errors import InputError
-from mammodet.datasets.isolation import Casualty, map_isolated
+from mammodet.datasets.image_work import casualty_refusal, each_image, refusal
+from mammodet.datasets.isolation import Casualty
 from mammodet.datasets.patch_records import (
     ImagePatches,
     encode,
@@ -38,8 +39,6 @@ from mammodet.datasets.patch_sampling import SamplingRule, sample_windows
 from mammodet.datasets.patch_writer import PatchWriter
 from mammodet.datasets.prepared import load_standardised
 from mammodet.datasets.standardise import Recipe, Standardised
-
-_LIMIT_S = 600.0  # for one image; the largest take a few seconds
 
 
 @dataclass(frozen=True)
@@ -114,10 +113,15 @@ def extract_patches(
         for unfinished in extraction.mapped.glob(".*.part*"):
             unfinished.unlink(missing_ok=True)
     count = min(workers or os.cpu_count() or 1, max(1, len(todo)))
-    with closing(_outcomes(extraction, _tasks(coco, todo, splits), count)) as outcomes:
+    with closing(
+        each_image(partial(extract_image, extraction), _tasks(coco, todo, splits), count)
+    ) as outcomes:
         bar = tqdm(outcomes, total=len(todo), unit="image", desc="patches", disable=not progress)
         for image, found in zip(todo, bar, strict=True):
-            outcome = _rejected(coco, image, found) if isinstance(found, Casualty) else found
+            if isinstance(found, Casualty):
+                outcome = Outcome(image["id"], rejected=casualty_refusal(coco.image_path(image), found))
+            else:
+                outcome = found
             if outcome.failed is not None:
                 raise OSError(*outcome.failed)
             if outcome.patches is None:
@@ -140,15 +144,8 @@ def extract_image(extraction: Extraction, source: Coco) -> Outcome:
     try:
         standardised = load_standardised(source, image, extraction.recipe)
         sampled = sample_windows(extraction.rule, image, source.annotations, standardised)
-    except InputError as error:
-        return Outcome(image["id"], rejected=str(error))
-    except OSError as error:
-        return Outcome(image["id"], rejected=f"{path}: {error.strerror or error}")
-    except MemoryError:
-        return Outcome(image["id"], rejected=f"{path}: out of memory; run again with fewer --workers")
     except Exception as error:  # one file must not end a batch of thousands
-        reason = f"{path}: unexpected {type(error).__name__}: {error}; please report this file"
-        return Outcome(image["id"], rejected=reason)
+        return Outcome(image["id"], rejected=refusal(path, error))
     pixels: tuple[bytes, ...] = ()
     mapped = None
     if extraction.mapped is None:
@@ -220,21 +217,3 @@ def _tasks(coco: Coco, images: Sequence[ImageRecord], splits: dict[int, str]) ->
     for image in images:
         own: ImageRecord = {**image, "split": splits[image["id"]]}
         yield Coco([own], coco.annotations_of.get(image["id"], []), coco.path, coco.categories, info)
-
-
-def _outcomes(
-    extraction: Extraction, tasks: Iterator[Coco], workers: int
-) -> Generator[Outcome | Casualty, None, None]:
-    work = partial(extract_image, extraction)
-    if workers == 1:
-        yield from map(work, tasks)
-    else:
-        yield from map_isolated(work, tasks, workers=workers, limit_s=_LIMIT_S)
-
-
-def _rejected(coco: Coco, image: ImageRecord, casualty: Casualty) -> Outcome:
-    reason = {
-        "died": "reading it ended the process: a fault in a decoder, or memory ran out",
-        "hung": f"reading it took more than {_LIMIT_S:g} s",
-    }[casualty.how]
-    return Outcome(image["id"], rejected=f"{coco.image_path(image)}: {reason}")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,14 +23,13 @@ from tqdm import tqdm
 from mammodet.datasets.atomic import atomic_path
 from mammodet.datasets.coco import Coco, ImageRecord, read_coco, write_coco
 from mammodet.datasets.errors import InputError
-from mammodet.datasets.isolation import Casualty, map_isolated
+from mammodet.datasets.image_work import casualty_refusal, each_image
+from mammodet.datasets.isolation import Casualty
 from mammodet.datasets.prepare_images import Outcome, prepare_image
 from mammodet.datasets.prepare_lesions import Change
 from mammodet.datasets.prepared import FORMAT, prepared_recipe
 from mammodet.datasets.sole_run import sole_run
 from mammodet.datasets.standardise import Recipe
-
-_LIMIT_S = 600.0  # for one image; the largest take a few seconds
 
 
 @dataclass(frozen=True)
@@ -161,31 +160,17 @@ def _outcomes(coco: Coco, recipe: Recipe, pixels: Path, workers: int, progress: 
     work = partial(prepare_image, recipe, pixels.absolute())
     workers = min(workers, len(coco.images))
     outcomes: dict[int, Outcome] = {}
-    with closing(_worked(work, _tasks(coco), workers)) as done:
+    with closing(each_image(work, _tasks(coco), workers)) as done:
         bar = tqdm(done, total=len(coco.images), unit="image", desc="prepare", disable=not progress)
         for image, found in zip(coco.images, bar, strict=True):
-            outcome = _rejected(coco, image, found) if isinstance(found, Casualty) else found
+            if isinstance(found, Casualty):
+                outcome = Outcome(image["id"], rejected=casualty_refusal(coco.image_path(image), found))
+            else:
+                outcome = found
             if outcome.failed is not None:
                 raise OSError(*outcome.failed)
             outcomes[image["id"]] = outcome
     return outcomes
-
-
-def _worked(
-    work: Callable[[Coco], Outcome], tasks: Iterator[Coco], workers: int
-) -> Generator[Outcome | Casualty, None, None]:
-    if workers == 1:
-        yield from map(work, tasks)
-    else:
-        yield from map_isolated(work, tasks, workers=workers, limit_s=_LIMIT_S)
-
-
-def _rejected(coco: Coco, image: ImageRecord, casualty: Casualty) -> Outcome:
-    reason = {
-        "died": "reading it ended the process: a fault in a decoder, or memory ran out",
-        "hung": f"reading it took more than {_LIMIT_S:g} s",
-    }[casualty.how]
-    return Outcome(image["id"], rejected=f"{coco.image_path(image)}: {reason}")
 
 
 def _summary(coco: Coco, outcomes: dict[int, Outcome]) -> Prepared:

@@ -37,6 +37,7 @@ from mammodet.datasets.errors import InputError
 from mammodet.datasets.filenames import parse_stem
 from mammodet.datasets.filetype import file_kind
 from mammodet.datasets.geometry import Geometry
+from mammodet.datasets.image_work import refusal
 from mammodet.datasets.ledger import file_key
 from mammodet.datasets.prepare_lesions import Change, move_lesions
 from mammodet.datasets.prepared import FORMAT, FULL_SCALE, load_standardised
@@ -91,15 +92,8 @@ def prepare_image(recipe: Recipe, folder: Path, source: Coco) -> Outcome:
                 raise InputError("was changed while it was read", file=path, remedy=remedy)
             record = PixelRecord(standardised.geometry, standardised.spacing_mm, standardised.notes)
         annotations, changes = move_lesions(source.annotations, record.geometry)
-    except InputError as error:
-        return Outcome(image["id"], rejected=str(error))
-    except OSError as error:
-        return Outcome(image["id"], rejected=f"{path}: {error.strerror or error}")
-    except MemoryError:
-        return Outcome(image["id"], rejected=f"{path}: out of memory; run again with fewer --workers")
     except Exception as error:  # one file must not end a batch of thousands
-        reason = f"{path}: unexpected {type(error).__name__}: {error}; please report this file"
-        return Outcome(image["id"], rejected=reason)
+        return Outcome(image["id"], rejected=refusal(path, error))
     if standardised is not None:
         try:
             write_pixels(folder / f"{key}.png", standardised, record)

@@ -291,7 +291,7 @@ def test_an_image_that_its_process_does_not_survive_is_rejected(
         for number, task in enumerate(tasks, start=1):
             yield Casualty(how) if number == 2 else work(task)
 
-    monkeypatch.setattr("mammodet.datasets.prepare_folder.map_isolated", second_is_lost)
+    monkeypatch.setattr("mammodet.datasets.image_work.map_isolated", second_is_lost)
     done = prepare_folder(source, RECIPE, tmp_path / "out", workers=2, progress=False)
     ((image, reason),) = done.rejected
     assert image["id"] == 2 and told in reason and "2.png" in reason
