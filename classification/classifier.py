@@ -14,6 +14,9 @@ from mammodet.datasets.errors import InputError
 # Means over torchvision's three colours, for those who want ImageNet's normalisation on grey pixels.
 IMAGENET_GREY_MEAN, IMAGENET_GREY_STD = 0.449, 0.226
 
+FILE_FORMAT = "mammodet.classifier/1"
+FILE_REMEDY = "give the model file of a classifier of mammodet"
+
 
 class Classifier(nn.Module):
     """A network of torchvision without its last layer, for grey images, and a last layer of our own.

@@ -10,18 +10,12 @@ from typing import Any
 
 from torch import Tensor
 
-from mammodet.classification.classifier import Classifier
+from mammodet.classification.classifier import FILE_FORMAT, FILE_REMEDY, Classifier
 from mammodet.classification.patch_networks import PatchNetworkConfig, build_patch_network
 from mammodet.classification.sppnet import SPPNetConfig, build_sppnet
-from mammodet.classification.tensor_file import (
-    CLASSIFIER_FORMAT,
-    REMEDY,
-    read_content,
-    read_tensors,
-    write_tensor_file,
-)
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.standardise import Recipe
+from mammodet.networks.tensor_file import read_content, read_tensors, write_tensor_file
 
 NetworkConfig = SPPNetConfig | PatchNetworkConfig
 _KINDS: Mapping[str, type[Any]] = {"sppnet": SPPNetConfig, "patch": PatchNetworkConfig}
@@ -54,7 +48,7 @@ def write_model(path: Path, tensors: Mapping[str, Tensor], header: ClassifierHea
     """Write a model file atomically; tensors are stored contiguous, on the CPU, in their own dtype."""
     kind = next(name for name, one in _KINDS.items() if isinstance(header.config, one))
     content = {
-        "format": CLASSIFIER_FORMAT,
+        "format": FILE_FORMAT,
         "kind": kind,
         **asdict(header),
         "recipe": header.recipe.to_dict(),
@@ -64,15 +58,15 @@ def write_model(path: Path, tensors: Mapping[str, Tensor], header: ClassifierHea
 
 def read_header(path: Path) -> ClassifierHeader:
     """Read and check the header; raises InputError for a damaged file or one of another program."""
-    content = read_content(path)
+    content = read_content(path, FILE_FORMAT, FILE_REMEDY)
     try:
         return _parse(content, path)
     except InputError as error:
         raise InputError(
-            error.problem, file=path, field=error.field, value=error.value, remedy=error.remedy or REMEDY
+            error.problem, file=path, field=error.field, value=error.value, remedy=error.remedy or FILE_REMEDY
         ) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"has a damaged header: {error!r}", file=path, remedy=REMEDY) from None
+        raise InputError(f"has a damaged header: {error!r}", file=path, remedy=FILE_REMEDY) from None
 
 
 def load_classifier(path: Path) -> tuple[Classifier, ClassifierHeader]:
@@ -88,7 +82,7 @@ def load_classifier(path: Path) -> tuple[Classifier, ClassifierHeader]:
         raise InputError(
             f"has tensors that do not fit its own header: {str(error).splitlines()[-1]}",
             file=path,
-            remedy=REMEDY,
+            remedy=FILE_REMEDY,
         ) from None
     return network.eval(), header
 

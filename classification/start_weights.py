@@ -5,22 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
 import torchvision
 from torch import Tensor
 
-from mammodet.classification.classifier import Classifier
-from mammodet.classification.tensor_file import read_content, read_tensors
+from mammodet.classification.classifier import FILE_FORMAT, FILE_REMEDY, Classifier
 from mammodet.datasets.errors import InputError
+from mammodet.networks.tensor_file import read_content, read_tensors
+from mammodet.networks.weight_files import download_state, read_torch_state
 
 _log = logging.getLogger(__name__)
-
-_OFFLINE = (
-    "connect to a network, put the file into torch's hub cache (TORCH_HOME), or give --weights FILE or "
-    "--weights none"
-)
 
 
 def load_start_weights(network: Classifier, weights: str, architecture: str) -> None:
@@ -47,7 +41,8 @@ def load_start_weights(network: Classifier, weights: str, architecture: str) -> 
     if weights == "none":
         return
     if weights == "imagenet":
-        _copy(network, _download(architecture), weights)
+        published = torchvision.models.get_model_weights(architecture)["IMAGENET1K_V1"]
+        _copy(network, download_state(published), weights)
         return
     path = Path(weights)
     state, classes = _read(path)
@@ -59,36 +54,10 @@ def _read(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
     if not path.is_file():
         raise InputError("no such file", file=path, field="--weights", remedy="give imagenet, none or a file")
     if path.suffix == ".safetensors":
-        config = read_content(path).get("config")
+        config = read_content(path, FILE_FORMAT, FILE_REMEDY).get("config")
         classes = config.get("classes") if isinstance(config, Mapping) else None
         return read_tensors(path), tuple(classes) if isinstance(classes, list) else None
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen types here, from zipfile's to pickle's
-        raise InputError(
-            f"cannot be read as weights ({type(error).__name__}: {str(error).partition(chr(10))[0]})",
-            file=path,
-            remedy="give a .safetensors model, a checkpoint or a torch state dict without pickled objects",
-        ) from None
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    if not isinstance(content, Mapping):
-        raise InputError("holds no state dict", file=path, value=type(content).__name__)
-    tensors = {key.removeprefix("model."): one for key, one in content.items() if isinstance(one, Tensor)}
-    return tensors, None
-
-
-def _download(architecture: str) -> dict[str, Tensor]:
-    weights = torchvision.models.get_model_weights(architecture)["IMAGENET1K_V1"]
-    try:
-        state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash is a RuntimeError
-        raise InputError(
-            f"the download of torchvision's {weights} failed: {error}", field="--weights", remedy=_OFFLINE
-        ) from None
-    return state
+    return read_torch_state(path), None
 
 
 def _copy(network: Classifier, state: Mapping[str, Tensor], source: str, with_head: bool = False) -> None:

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mammodet.datasets.atomic import atomic_path
 from mammodet.datasets.coco import CATEGORY_NAMES, Coco
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.standardise import Recipe
 from mammodet.detection.model import DetectorConfig
+from mammodet.networks.tensor_file import read_content, write_tensor_file
 
 FORMAT = "mammodet.detector/1"
-_KEY = "mammodet"
 _REMEDY = "give the model.safetensors that mammodet train-det wrote"
 
 
@@ -50,15 +45,7 @@ class ModelHeader:
 def write_model(path: Path, tensors: Mapping[str, Tensor], header: ModelHeader) -> None:
     """Write a model file atomically; tensors are stored contiguous, on the CPU, in their own dtype."""
     content = {"format": FORMAT, **asdict(header), "recipe": header.recipe.to_dict()}
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
-        try:
-            save_file(plain, temporary, metadata={_KEY: json.dumps(content)})
-        except safetensors.SafetensorError as error:  # which is no OSError, whatever the system said
-            raise OSError(errno.EIO, f"could not be written ({error})", str(path)) from error
-        mask = os.umask(0)  # there is no other way to ask for it
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # safetensors lets nobody but the owner read
+    write_tensor_file(path, tensors, content)
 
 
 def is_model_file(path: Path) -> bool:
@@ -68,29 +55,15 @@ def is_model_file(path: Path) -> bool:
 
 def read_header(path: Path) -> ModelHeader:
     """Read and check the header; raises InputError for a damaged file or other categories than ours."""
-    if not path.is_file():
-        raise InputError("no such model file", file=path, remedy=_REMEDY)
+    content = read_content(path, FORMAT, _REMEDY)
     try:
-        with safetensors.safe_open(path, framework="pt") as reader:
-            text = (reader.metadata() or {}).get(_KEY)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(f"is no safetensors file: {error}", file=path, remedy=_REMEDY) from None
-    if text is None:
-        raise InputError("has no mammodet header", file=path, remedy=_REMEDY)
-    try:
-        return _parse(json.loads(text), path)
+        return _parse(content, path)
     except InputError as error:
         raise InputError(
             error.problem, file=path, field=error.field, value=error.value, remedy=error.remedy or _REMEDY
         ) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"has a damaged header: {error!r}", file=path, remedy=_REMEDY) from None
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a model file to the CPU."""
-    tensors: dict[str, Tensor] = load_file(path)
-    return tensors
 
 
 def fingerprint(coco: Coco) -> str:
@@ -112,8 +85,6 @@ def is_range(low: float, high: float) -> bool:
 
 
 def _parse(content: dict[str, Any], path: Path) -> ModelHeader:
-    if content.get("format") != FORMAT:
-        raise InputError(f"is not of format {FORMAT}", file=path, field="format", value=content.get("format"))
     categories = {int(number): name for number, name in content["categories"].items()}
     if categories != dict(CATEGORY_NAMES):
         raise InputError(

@@ -5,22 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
 import torchvision
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN, FasterRCNN_ResNet50_FPN_Weights
 
 from mammodet.datasets.errors import InputError
-from mammodet.detection.model_file import is_model_file, read_header, read_tensors
+from mammodet.detection.model_file import is_model_file, read_header
+from mammodet.networks.tensor_file import read_tensors
+from mammodet.networks.weight_files import download_state, read_torch_state
 
 _log = logging.getLogger(__name__)
-
-_OFFLINE = (
-    "connect to a network, put the file into torch's hub cache (TORCH_HOME), or give --weights FILE or "
-    "--weights none"
-)
 
 
 def is_pretrained(weights: str) -> bool:
@@ -53,7 +48,7 @@ def start_weights(weights: str, backbone: str) -> dict[str, Tensor] | None:
     if weights == "none":
         return None
     if weights == "imagenet":
-        return _download(torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"])
+        return download_state(torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"])
     if weights != "coco":
         return read_state(Path(weights))
     if backbone != "resnet50":
@@ -63,7 +58,7 @@ def start_weights(weights: str, backbone: str) -> dict[str, Tensor] | None:
             value=f"coco with {backbone}",
             remedy="give --model.backbone resnet50, or --weights imagenet",
         )
-    return _download(FasterRCNN_ResNet50_FPN_Weights.COCO_V1)
+    return download_state(FasterRCNN_ResNet50_FPN_Weights.COCO_V1)
 
 
 def copy_weights(model: FasterRCNN, state: Mapping[str, Tensor], source: str) -> None:
@@ -103,30 +98,4 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if is_model_file(path):
         read_header(path)  # refuses another category map
         return read_tensors(path)
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen types here, from zipfile's to pickle's
-        raise InputError(
-            f"cannot be read as weights ({type(error).__name__}: {str(error).partition(chr(10))[0]})",
-            file=path,
-            remedy="give a .safetensors model, a checkpoint or a torch state dict without pickled objects",
-        ) from None
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    if not isinstance(content, Mapping):
-        raise InputError("holds no state dict", file=path, value=type(content).__name__)
-    return {
-        key.removeprefix("model."): tensor for key, tensor in content.items() if isinstance(tensor, Tensor)
-    }
-
-
-def _download(weights: Any) -> dict[str, Tensor]:
-    try:
-        state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash is a RuntimeError
-        raise InputError(
-            f"the download of torchvision's {weights} failed: {error}", field="--weights", remedy=_OFFLINE
-        ) from None
-    return state
+    return read_torch_state(path)

@@ -63,9 +63,9 @@ def test_an_installed_wheel_owns_mammodet_and_nothing_else(installed: Path):
 
 def test_every_source_file_is_in_the_wheel(wheel: Path):
     inside = set(zipfile.ZipFile(wheel).namelist())
-    for room in ("classification", "configs", "datasets", "detection", "evaluation", "tools"):
+    for room in ("classification", "configs", "datasets", "detection", "evaluation", "networks", "tools"):
         for path in (ROOT / room).rglob("*"):
-            if path.suffix in {".py", ".yaml", ".html", ".json"} or path.name == "py.typed":
+            if path.suffix in {".py", ".yaml", ".html", ".json", ".js", ".css"} or path.name == "py.typed":
                 assert f"mammodet/{path.relative_to(ROOT).as_posix()}" in inside
 
 

@@ -25,8 +25,9 @@ from mammodet.detection.calibration import measure_ranges
 from mammodet.detection.fused_detector import FusedDetector
 from mammodet.detection.inference import Detector
 from mammodet.detection.model import DetectorConfig, build_detector
-from mammodet.detection.model_file import ModelHeader, read_tensors, write_model
+from mammodet.detection.model_file import ModelHeader, write_model
 from mammodet.detection.quantised import has_exact_int8
+from mammodet.networks.tensor_file import read_tensors
 from mammodet.tools.bench_machine import Row, forget_peak, keep_memory, measure, median_seconds, peak_gib
 from mammodet.tools.bench_stock import Pixels, measure_stock, stock_prediction
 

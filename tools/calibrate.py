@@ -23,10 +23,11 @@ from mammodet.datasets.prepared import load_standardised
 from mammodet.datasets.standardise import Recipe
 from mammodet.detection.calibration import measure_ranges
 from mammodet.detection.inference import Detector
-from mammodet.detection.model_file import fingerprint, read_tensors, write_model
+from mammodet.detection.model_file import fingerprint, write_model
 from mammodet.detection.quantised import int8_problem
 from mammodet.evaluation.agreement import agreement
 from mammodet.evaluation.detection_metrics import coco_metrics
+from mammodet.networks.tensor_file import read_tensors
 from mammodet.tools.cases import allowing, reading
 from mammodet.tools.command import run, write_config
 

@@ -18,9 +18,9 @@ from mammodet.classification.model_file import (
 )
 from mammodet.classification.patch_networks import PatchNetworkConfig
 from mammodet.classification.sppnet import SPPNetConfig
-from mammodet.classification.tensor_file import read_tensors
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.standardise import Recipe
+from mammodet.networks.tensor_file import read_tensors
 
 SPP = SPPNetConfig(
     levels=(1, 3), classes=("normal", "benign", "malignant"), channels=1, image_mean=0.1, image_std=0.2

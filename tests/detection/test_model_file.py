@@ -10,7 +10,8 @@ from mammodet.datasets.coco import Coco
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.standardise import Recipe
 from mammodet.detection.model import DetectorConfig
-from mammodet.detection.model_file import ModelHeader, fingerprint, read_header, read_tensors, write_model
+from mammodet.detection.model_file import ModelHeader, fingerprint, read_header, write_model
+from mammodet.networks.tensor_file import read_tensors
 
 HEADER = ModelHeader(
     DetectorConfig(

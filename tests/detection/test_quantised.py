@@ -16,8 +16,9 @@ from mammodet.detection.bands import Band
 from mammodet.detection.calibration import measure_ranges
 from mammodet.detection.fused_convolution import folded
 from mammodet.detection.inference import Detector
-from mammodet.detection.model_file import read_header, read_tensors, write_model
+from mammodet.detection.model_file import read_header, write_model
 from mammodet.detection.quantised import QuantisedConvolution, quantisation_of
+from mammodet.networks.tensor_file import read_tensors
 
 pytestmark = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(), reason="this build of torch has no oneDNN"

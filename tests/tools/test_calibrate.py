@@ -7,7 +7,8 @@ import pydicom
 import pytest
 
 from mammodet.datasets.coco import Coco, read_coco, read_results, write_coco
-from mammodet.detection.model_file import read_header, read_tensors
+from mammodet.detection.model_file import read_header
+from mammodet.networks.tensor_file import read_tensors
 from mammodet.tools import cli
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from mammodet.detection.model_file import read_header, read_tensors
+from mammodet.detection.model_file import read_header
+from mammodet.networks.tensor_file import read_tensors
 from mammodet.tools import cli
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -19,7 +19,8 @@ import yaml
 
 from mammodet.datasets.standardise import Recipe
 from mammodet.detection.inference import Detector
-from mammodet.detection.model_file import read_header, read_tensors, write_model
+from mammodet.detection.model_file import read_header, write_model
+from mammodet.networks.tensor_file import read_tensors
 from mammodet.tools import cli
 
 

@@ -16,8 +16,6 @@ from torch import Tensor
 from mammodet.datasets.atomic import atomic_path
 from mammodet.datasets.errors import InputError
 
-CLASSIFIER_FORMAT = "mammodet.classifier/1"
-REMEDY = "give the model file of a classifier of mammodet"
 _KEY = "mammodet"
 
 
@@ -34,25 +32,25 @@ def write_tensor_file(path: Path, tensors: Mapping[str, Tensor], content: Mappin
         temporary.chmod(0o666 & ~mask)  # safetensors lets nobody but the owner read
 
 
-def read_content(path: Path) -> dict[str, Any]:
-    """Return the header of a classifier's file; InputError for another or a damaged file."""
+def read_content(path: Path, stated: str, remedy: str) -> dict[str, Any]:
+    """Return the header of a file of the format ``stated``; InputError for another or a damaged file."""
     if not path.is_file():
-        raise InputError("no such model file", file=path, remedy=REMEDY)
+        raise InputError("no such model file", file=path, remedy=remedy)
     try:
         with safetensors.safe_open(path, framework="pt") as reader:
             text = (reader.metadata() or {}).get(_KEY)
     except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(f"is no safetensors file: {error}", file=path, remedy=REMEDY) from None
+        raise InputError(f"is no safetensors file: {error}", file=path, remedy=remedy) from None
     if text is None:
-        raise InputError("has no mammodet header", file=path, remedy=REMEDY)
+        raise InputError("has no mammodet header", file=path, remedy=remedy)
     try:
         content = json.loads(text)
-        stated = content.get("format")
+        found = content.get("format")
     except (ValueError, AttributeError) as error:
-        raise InputError(f"has a damaged header: {error!r}", file=path, remedy=REMEDY) from None
-    if stated != CLASSIFIER_FORMAT:
-        problem = f"is not of format {CLASSIFIER_FORMAT}"
-        raise InputError(problem, file=path, field="format", value=stated, remedy=REMEDY)
+        raise InputError(f"has a damaged header: {error!r}", file=path, remedy=remedy) from None
+    if found != stated:
+        problem = f"is not of format {stated}"
+        raise InputError(problem, file=path, field="format", value=found, remedy=remedy)
     return dict(content)
 
 
