@@ -44,12 +44,7 @@ def error_tables(analysis: ErrorAnalysis) -> dict[str, str]:
 
 
 def errors_document(analysis: ErrorAnalysis) -> dict[str, Any]:
-    """Return what ``metrics.json`` holds under ``errors``; the single cases are in errors.csv.
-
-    Keys: ``rules`` (score_threshold, iou, background_iou), ``found`` and ``lesions``, ``ap`` by category,
-    ``kinds`` (rows as in error_kinds.csv), ``places`` (boxes by place), ``images_looked_at``, ``views`` (rows
-    with ``any_intervals`` and ``both_intervals``, kind -> interval).
-    """
+    """Return what ``metrics.json`` holds under ``errors``; the single cases are in errors.csv."""
     return {
         "rules": asdict(analysis.rules),
         "found": analysis.found,

@@ -150,17 +150,7 @@ def resamples_of(coco: Coco, bootstrap: Bootstrap) -> PatientResamples:
 def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return what ``metrics.json`` holds; a number that does not exist is null.
 
-    Keys: ``schema``; ``inputs`` (path and SHA-256 of both files); ``versions``; ``protocol`` (the thresholds,
-    and ``rules`` in words); ``counts``; ``bootstrap``; ``coco`` (class -> the twelve numbers) and
-    ``coco_intervals``; ``froc`` (``rows``, one per hit rule and class, each with its ``intervals``);
-    ``image``, ``breast``, ``patient``, ``lesion_published`` and ``lesion_all``, absent with a ``reason`` when
-    the categories are not those of the profile; ``fusion_rules``; ``errors`` as ``errors_document`` tells.
-    Each level has ``cases``, ``positives``, ``patients``, ``accuracy``, ``auc``, ``auc_note``,
-    ``auc_malignant_vs_benign`` (null without normals), ``brier``, ``ece``, ``reliability`` (by bin),
-    ``intervals`` (number -> kind -> interval), ``per_class`` (support, precision, sensitivity, f1,
-    ``intervals``), ``operating_points`` and ``confusion`` (``classes`` = rows, ``answers`` = columns,
-    ``counts``). With a score calibration there is ``calibrated`` too, see ``calibrated_levels``;
-    with a gallery ``write_report`` adds ``detection_at_threshold``.
+    ``metrics_schema`` tells every key; ``detection_at_threshold`` is added with the gallery of the report.
     """
     document = {
         "schema": SCHEMA,
