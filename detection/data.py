@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,16 +20,10 @@ from mammodet.datasets.standardise import Recipe
 from mammodet.detection.augment import AugmentConfig, build_augmentation, sample
 from mammodet.detection.crops import Boxes, TrainingInput, boxes_in_window, training_window
 from mammodet.detection.tiling import Window
+from mammodet.networks.loading import Draw
 
 _NO_BOXES = np.zeros((0, 4), dtype=np.float32)
 Batch = tuple[list[Tensor], list[dict[str, Any]]]
-
-
-class Draw(NamedTuple):
-    """One image of an epoch: its place in the data set, and the seed of all that is random about it."""
-
-    image: int
-    seed: int
 
 
 class LesionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
-import math
-import multiprocessing.util
-import signal
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from mammodet.datasets.coco import Coco, counts
 from mammodet.datasets.errors import InputError
@@ -20,7 +15,8 @@ from mammodet.detection.augment import AugmentConfig
 from mammodet.detection.crops import Boxes, TrainingInput
 from mammodet.detection.data import Batch, LesionDataset, collate
 from mammodet.detection.model_file import fingerprint
-from mammodet.detection.sampling import LesionSampler, ResumableLoader
+from mammodet.detection.sampling import LesionSampler
+from mammodet.networks.loading import EqualShares, ResumableLoader, end_readers_at_exit, leave_signals
 
 
 class LesionData(lightning.LightningDataModule):
@@ -58,7 +54,7 @@ class LesionData(lightning.LightningDataModule):
         self.workers = workers
         self.seed = seed
         if workers:
-            _end_readers_at_exit()
+            end_readers_at_exit()
         self._loader: ResumableLoader | None = None
         self._place: dict[str, int] | None = None  # where a resumed run goes on
 
@@ -79,7 +75,7 @@ class LesionData(lightning.LightningDataModule):
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             collate_fn=collate,
-            worker_init_fn=_leave_signals,
+            worker_init_fn=leave_signals,
         )
         if self._place is not None:
             self._loader.load_state_dict(self._place)
@@ -118,7 +114,7 @@ class LesionData(lightning.LightningDataModule):
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             collate_fn=collate,
-            worker_init_fn=_leave_signals,
+            worker_init_fn=leave_signals,
         )
 
     @property
@@ -130,49 +126,3 @@ class LesionData(lightning.LightningDataModule):
     def world_size(self) -> int:
         """How many processes train together."""
         return 1 if self.trainer is None else self.trainer.world_size
-
-
-def _leave_signals(worker: int) -> None:
-    """Leave signals to stop to the training: SLURM and Ctrl-C send them to all processes of a job.
-
-    Reading ends when the training says so, or when it is gone. See ``_end_readers_at_exit``.
-    """
-    for name in ("SIGTERM", "SIGINT", "SIGUSR1"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-
-
-@cache
-def _end_readers_at_exit() -> None:
-    """Have readers that are left when this process ends killed.
-
-    multiprocessing would send them SIGTERM, which they leave to the training, and wait for ever. What is
-    registered later runs earlier, and multiprocessing is imported by now.
-    """
-    atexit.register(_kill_readers)
-
-
-def _kill_readers() -> None:
-    if hasattr(signal, "SIGCHLD"):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would raise for every one of them
-    for child in multiprocessing.active_children():
-        if child.daemon:  # as readers are; multiprocessing ends all daemons itself, a moment later
-            child.kill()
-
-
-class EqualShares(Sampler[int]):
-    """Every ``world_size``-th index from ``rank`` on; all processes get equally many.
-
-    Processes that wait for each other must take equally many steps, so the first indices come again at the
-    end; whoever collects the results must count an image once.
-    """
-
-    def __init__(self, count: int, rank: int, world_size: int) -> None:
-        self.count, self.rank, self.world_size = count, rank, world_size
-
-    def __len__(self) -> int:
-        return math.ceil(self.count / self.world_size)
-
-    def __iter__(self) -> Iterator[int]:
-        for place in range(len(self)):
-            yield (place * self.world_size + self.rank) % self.count

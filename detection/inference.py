@@ -18,13 +18,13 @@ from mammodet.datasets.errors import InputError
 from mammodet.datasets.geometry import Geometry
 from mammodet.datasets.mammogram import Mammogram
 from mammodet.datasets.standardise import Standardised, standardise
-from mammodet.detection.allocator import keep_freed_memory
 from mammodet.detection.fused_detector import FusedDetector
 from mammodet.detection.fused_network import FusedNetwork
 from mammodet.detection.model import build_detector, move, set_thresholds
 from mammodet.detection.model_file import ModelHeader, read_header
-from mammodet.detection.precision import choose_device, choose_precision, use_full_float32
 from mammodet.detection.quantised import QuantisedNetwork, require_int8
+from mammodet.networks.allocator import keep_freed_memory
+from mammodet.networks.precision import choose_device, choose_precision, use_full_float32
 from mammodet.networks.tensor_file import read_tensors
 
 

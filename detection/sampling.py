@@ -1,23 +1,17 @@
-"""Which image comes next in training: a pure function of seed, epoch and position, so that a run can go on.
-
-Whatever is random about an image (its place in the order, its crop, its augmentation) follows from a number
-that the sampler hands out with it. A run that goes on in the middle of an epoch therefore sees what the
-uninterrupted one would have seen, with any number of reading processes.
-"""
+"""Which image comes next in training: a pure function of seed, epoch and position; a run can go on."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Sampler
 
 from mammodet.datasets.errors import InputError
-from mammodet.detection.data import Batch, Draw
+from mammodet.networks.loading import Draw, seed_of
 
 
 @dataclass(frozen=True)
@@ -120,39 +114,6 @@ class LesionSampler(Sampler[Draw]):
             for pool, wanted in ((self._with, lesions), (self._without, count - lesions))
         ]
         return random.permutation(np.concatenate(drawn))
-
-
-class ResumableLoader(DataLoader[Batch]):
-    """A DataLoader of which Lightning's checkpoints know epoch and number of batches handed out."""
-
-    def __init__(
-        self, dataset: Dataset[Any], *, sampler: LesionSampler, batch_size: int, **options: Any
-    ) -> None:
-        super().__init__(dataset, batch_size, sampler=sampler, **options)
-        self.images = batch_size
-        self.order = sampler
-        self._handed_out = 0
-
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        self._handed_out = self.order.start // self.images
-        for batch in super().__iter__():
-            self._handed_out += 1
-            yield batch
-
-    def state_dict(self) -> dict[str, int]:
-        """Return what a resumed run must know."""
-        return {"epoch": self.order.epoch, "batches": self._handed_out}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on after the batches that were handed out; after a whole epoch with the next one."""
-        whole = state["batches"] >= len(self)
-        self.order.epoch = state["epoch"] + whole
-        self.order.start = 0 if whole else state["batches"] * self.images
-
-
-def seed_of(*numbers: int) -> int:
-    """Mix numbers into one seed of 63 bits."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _cycled(pool: NDArray[np.int64], wanted: int, random: np.random.Generator) -> NDArray[np.int64]:

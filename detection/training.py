@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import lightning
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torchvision.models.detection import FasterRCNN
 
 from mammodet.datasets.atomic import atomic_path
 from mammodet.datasets.errors import InputError
@@ -22,7 +17,9 @@ from mammodet.detection.data import Batch
 from mammodet.detection.inference import results_of
 from mammodet.detection.losses import LossConfig
 from mammodet.detection.model import DetectorConfig, build_detector, move, set_thresholds
-from mammodet.detection.sampling import seed_of
+from mammodet.networks.loading import seed_of
+from mammodet.networks.optim import OptimConfig
+from mammodet.networks.training import TrainedModule, of_all_processes
 
 # Takes COCO results, returns metrics by name. Given by the caller, since evaluation is another room.
 Evaluate = Callable[[list[dict[str, Any]]], Mapping[str, float]]
@@ -31,43 +28,7 @@ Evaluate = Callable[[list[dict[str, Any]]], Mapping[str, float]]
 _LEARNED = ("boxes", "labels", "hard_negatives", "image_id")
 
 
-@dataclass(frozen=True)
-class OptimConfig:
-    """Optimiser and learning rate.
-
-    Args:
-        optimizer: "sgd" (with momentum), "adamw" or "adam".
-        lr: learning rate after the warm-up.
-        momentum: of SGD.
-        weight_decay: L2 penalty (SGD, Adam) or decoupled decay (AdamW).
-        warmup_steps: optimiser steps over which the rate rises linearly from a thousandth.
-        schedule: after the warm-up "constant"; "step" multiplies by ``gamma`` every ``step_epochs``; "cosine"
-            falls to 0 at the end.
-        step_epochs: epochs between steps.
-        gamma: factor of a step.
-        clip_norm: gradients are scaled down to this norm; 0 switches it off.
-    """
-
-    optimizer: Literal["sgd", "adamw", "adam"] = "sgd"
-    lr: float = 0.005
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    warmup_steps: int = 500
-    schedule: Literal["constant", "step", "cosine"] = "step"
-    step_epochs: int = 10
-    gamma: float = 0.3
-    clip_norm: float = 10.0
-
-    def __post_init__(self) -> None:
-        for name in ("lr", "gamma", "step_epochs"):
-            if getattr(self, name) <= 0:
-                raise InputError("must be above 0", field=f"optim.{name}", value=getattr(self, name))
-        for name in ("momentum", "weight_decay", "warmup_steps", "clip_norm"):
-            if getattr(self, name) < 0:
-                raise InputError("must not be negative", field=f"optim.{name}", value=getattr(self, name))
-
-
-class DetectorModule(lightning.LightningModule):
+class DetectorModule(TrainedModule):
     """Trains a detector; batches are those of ``mammodet.detection.data.collate``.
 
     Logs ``train/loss`` and its parts per step and, when ``evaluate`` is given, its metrics as ``val/...`` per
@@ -83,6 +44,8 @@ class DetectorModule(lightning.LightningModule):
         Folder for the batch that gave a loss that is no number; None keeps none.
     """
 
+    model: FasterRCNN
+
     def __init__(
         self,
         config: DetectorConfig,
@@ -95,9 +58,8 @@ class DetectorModule(lightning.LightningModule):
         seed: int = 0,
         faults: Path | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(optim)
         self.config = config
-        self.optim = optim
         self.model = move(build_detector(config, loss), torch.device("cpu"))
         if checkpointing:
             checkpoint_activations(self.model)
@@ -105,7 +67,6 @@ class DetectorModule(lightning.LightningModule):
         self.validation_score = validation_score
         self.seed = seed
         self.faults = faults
-        self.validated_step = -1  # the optimiser step of the last validation
         self._results: dict[int, list[dict[str, Any]]] = {}
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -172,57 +133,7 @@ class DetectorModule(lightning.LightningModule):
         self.validated_step = self.trainer.global_step
         set_thresholds(self.model, score=self.config.score_threshold)
         if self.evaluate is not None and not self.trainer.sanity_checking:
-            collected = _of_all_processes(self._results, self.trainer.world_size)
+            collected = of_all_processes(self._results, self.trainer.world_size)
             results = [one for image_id in sorted(collected) for one in collected[image_id]]
             for name, value in self.evaluate(results).items():
                 self.log(f"val/{name}", value, prog_bar=name in {"AP", "AP50"})
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return optimiser and per-step schedule."""
-        optimizer = self._optimizer()
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
-        steps_per_epoch = -(-int(self.trainer.num_training_batches) // self.trainer.accumulate_grad_batches)
-        factor = learning_rate_factor(self.optim, steps, max(1, steps_per_epoch))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step", "name": "lr"},
-        }
-
-    def _optimizer(self) -> Optimizer:
-        parameters = [one for one in self.model.parameters() if one.requires_grad]
-        lr, decay = self.optim.lr, self.optim.weight_decay
-        if self.optim.optimizer == "sgd":
-            return torch.optim.SGD(parameters, lr, self.optim.momentum, weight_decay=decay)
-        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.optim.optimizer]
-        return kind(parameters, lr, weight_decay=decay)
-
-
-def _of_all_processes(
-    own: dict[int, list[dict[str, Any]]], world_size: int
-) -> dict[int, list[dict[str, Any]]]:
-    """Return the results of every process by image; an image that two of them saw counts once."""
-    if world_size == 1:
-        return own
-    parts: list[Any] = [None] * world_size
-    torch.distributed.all_gather_object(parts, own)
-    return {image_id: found for part in reversed(parts) for image_id, found in part.items()}
-
-
-def learning_rate_factor(optim: OptimConfig, steps: int, steps_per_epoch: int) -> Callable[[int], float]:
-    """Return the factor on the learning rate at an optimiser step: warm-up, then the schedule.
-
-    A run shorter than the warm-up still gets it in full shape: the warm-up takes at most half of all steps.
-    """
-    warmup = min(optim.warmup_steps, steps // 2)
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return 1e-3 + (1 - 1e-3) * step / warmup
-        if optim.schedule == "cosine":
-            progress = (step - warmup) / max(1, steps - warmup)
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-        if optim.schedule == "step":
-            return float(optim.gamma ** (step // (steps_per_epoch * optim.step_epochs)))
-        return 1.0
-
-    return factor

@@ -35,7 +35,7 @@ from mammodet.datasets.phantom import PhantomConfig, write_patient
 from mammodet.datasets.prepared import prepared_recipe
 from mammodet.datasets.standardise import Recipe
 from mammodet.detection.data import LesionDataset
-from mammodet.detection.precision import choose_device
+from mammodet.networks.precision import choose_device
 from mammodet.tools.bench_evaluation import IMAGES, measure_evaluation, tell_evaluation
 from mammodet.tools.bench_figure import draw_waterfall
 from mammodet.tools.bench_heatmap import heatmap_markdown, measure_heatmap

@@ -21,7 +21,7 @@ from mammodet.classification.patch_networks import PatchNetworkConfig, build_pat
 from mammodet.classification.windows import search_mask, window_starts, windows_over
 from mammodet.datasets.geometry import Geometry
 from mammodet.datasets.standardise import Standardised
-from mammodet.detection.precision import choose_precision
+from mammodet.networks.precision import choose_precision
 from mammodet.tools.bench_machine import keep_memory
 
 Times = tuple[float, float]  # seconds by the clock, and of the processor

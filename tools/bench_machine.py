@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from mammodet.detection.allocator import keep_freed_memory
+from mammodet.networks.allocator import keep_freed_memory
 
 _SIDE = 2048  # of the matrices; large enough for the best rate, small enough for a second
 

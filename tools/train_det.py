@@ -12,47 +12,51 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import mammodet.detection  # noqa: F401  # isort: skip  # names a torch that does not fit torchvision
 import lightning
 import torch
+from torch import Tensor
 
 from mammodet.datasets.coco import Coco, counts
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.standardise import Recipe
 from mammodet.detection.data import ImageStatistics, measure_images
-from mammodet.detection.data_module import LesionData
 from mammodet.detection.model import DetectorConfig, parameter_count
-from mammodet.detection.model_file import ModelHeader, fingerprint, is_model_file, read_header
-from mammodet.detection.precision import choose_device, choose_precision
-from mammodet.detection.resume import Stopped
+from mammodet.detection.model_file import ModelHeader, fingerprint, is_model_file, read_header, write_model
 from mammodet.detection.training import DetectorModule
 from mammodet.detection.weights import copy_weights, is_pretrained, start_weights
+from mammodet.networks.precision import choose_device, choose_precision
+from mammodet.networks.resume import Stopped
 from mammodet.tools.command import given_options, run, write_config
-from mammodet.tools.training_arguments import Arguments, require_devices
-from mammodet.tools.training_errors import one_line_errors
+from mammodet.tools.detector_training import Validation, build_data, hard_negatives
+from mammodet.tools.training_arguments import Arguments, require_norm
 from mammodet.tools.training_loop import (
     MODEL_NAME,
     STOPPED_NAME,
-    build_data,
+    ModelWriter,
+    Monitor,
     build_trainer,
+    fit,
+    processes_told,
     silence_advice,
+    tell_model,
 )
+from mammodet.tools.training_options import require_devices
 from mammodet.tools.training_output import is_first, say
 from mammodet.tools.training_plan import require_memory
-from mammodet.tools.training_set import (
-    Validation,
-    hard_negatives,
-    read_images,
-    shared_recipe,
-    warn_of_leaks,
-)
+from mammodet.tools.training_set import read_images, shared_recipe, warn_of_leaks
 from mammodet.tools.training_stop import checkpoint_to_resume, require_resumable, tell_stop
 
 _PROG = "mammodet train-det"
+_LESS_MEMORY = (
+    "try, in this order: --checkpointing, --precision bf16, --batch-size 1 (with --accumulate), "
+    "--model.trainable-layers 3, --input crop:1024; --memory-budget says beforehand what fits"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,10 +80,10 @@ def train(arguments: Arguments, given_recipe: Collection[str]) -> int:
         stream=sys.stdout,
     )
     out = Path(arguments.out)
-    checkpoint = checkpoint_to_resume(out, arguments)
+    checkpoint = checkpoint_to_resume(arguments)
     train_coco = read_images(arguments.train)
     val_coco = None if arguments.val is None else read_images(arguments.val)
-    warn_of_leaks(train_coco, val_coco)
+    warn_of_leaks(_PROG, train_coco, val_coco)
     arguments = replace(arguments, recipe=shared_recipe(arguments.recipe, given_recipe, train_coco, val_coco))
     known_errors = hard_negatives(arguments, train_coco)
     # A resumed run has its own weights. They are read before the images are measured, which takes minutes.
@@ -89,7 +93,8 @@ def train(arguments: Arguments, given_recipe: Collection[str]) -> int:
     if checkpoint:
         require_resumable(checkpoint, out / "config.yaml", arguments)
     device = choose_device(arguments.device)
-    require_devices(arguments.trainer, arguments.model.norm, device)
+    require_devices(arguments.trainer, device)
+    require_norm(arguments.trainer, arguments.model.norm, device)
     precision = choose_precision(arguments.precision, device)
     most = max(map(len, train_coco.annotations_of.values()))
     require_memory(arguments, measured.largest, most, precision, device)
@@ -113,24 +118,34 @@ def train(arguments: Arguments, given_recipe: Collection[str]) -> int:
         module.model.backbone.compile(dynamic=True)
     say(_set_up_line(arguments, module, device, precision))
     silence_advice()
-    header = _header(arguments, train_coco)
+    model = _model_writer(out, _header(arguments, train_coco))
     trainer = build_trainer(
         arguments,
-        out,
-        header,
+        model,
         device=device,
         precision=precision,
-        validates=val_coco is not None,
+        monitor=None if val_coco is None else Monitor(f"val/{arguments.monitor}"),
+        shown=("train/loss", "val/AP", "val/AP50"),
         resumes=checkpoint is not None,
+        sync_batchnorm=arguments.model.norm == "sync",
     )
     data = build_data(arguments, train_coco, val_coco, known_errors)
     try:
-        _fit(trainer, module, data, checkpoint)
+        fit(trainer, module, data, checkpoint, _LESS_MEMORY)
     except Stopped as stop:
-        return tell_stop(stop, trainer, out, arguments)
+        return tell_stop(stop, trainer, arguments, _PROG)
     if trainer.is_global_zero:
-        _tell(out / MODEL_NAME)
+        tell_model(model)
     return 0
+
+
+def _model_writer(out: Path, header: ModelHeader) -> ModelWriter:
+    path = out / MODEL_NAME
+
+    def write(tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
+        write_model(path, tensors, replace(header, training={**header.training, **notes}))
+
+    return ModelWriter(path, write, lambda: read_header(path).training)
 
 
 def _header(arguments: Arguments, coco: Coco) -> ModelHeader:
@@ -138,28 +153,10 @@ def _header(arguments: Arguments, coco: Coco) -> ModelHeader:
     return ModelHeader(arguments.model, arguments.recipe, fingerprint(coco), training)
 
 
-def _fit(
-    trainer: lightning.Trainer, module: DetectorModule, data: LesionData, checkpoint: str | None
-) -> None:
-    """Train, and validate the end when it came between two validations, by a limit of time or steps."""
-    with one_line_errors(trainer):
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-        if data.validation is not None and module.validated_step != trainer.global_step:
-            trainer.validate(module, datamodule=data, verbose=False)
-
-
 def _set_up_line(arguments: Arguments, module: DetectorModule, device: torch.device, precision: str) -> str:
     size = parameter_count(module.model) / 1e6
     line = f"{arguments.model.backbone} Faster R-CNN, {size:.1f} million parameters trained"
-    return f"{line}\ntraining on {device.type} in {precision}{_processes(arguments)}"
-
-
-def _processes(arguments: Arguments) -> str:
-    asked = arguments.trainer
-    if asked.devices == 1 and asked.num_nodes == 1:
-        return ""
-    devices = "all GPUs" if asked.devices == -1 else f"{asked.devices} processes"
-    return f", {devices}" + (f" on each of {asked.num_nodes} machines" if asked.num_nodes > 1 else "")
+    return f"{line}\ntraining on {device.type} in {precision}{processes_told(arguments)}"
 
 
 def _measure(coco: Coco, recipe: Recipe) -> ImageStatistics:
@@ -225,13 +222,6 @@ def _resolution_line(measured: ImageStatistics, recipe: Recipe) -> str:
         return f"{line}; mm per pixel unknown (the files do not say)"
     sides = [side for spacing in measured.spacing_mm for side in spacing]
     return f"{line}, at {min(sides):.4g} to {max(sides):.4g} mm per pixel ({measured.images} images measured)"
-
-
-def _tell(path: Path) -> None:
-    training = read_header(path).training
-    scores = {name.removeprefix("val_"): training[name] for name in training if name.startswith("val_")}
-    told = "".join(f", validation {name} {value:.3f}" for name, value in scores.items())
-    print(f"model of step {training['step']}{told}: {path}")
 
 
 if __name__ == "__main__":

@@ -14,45 +14,13 @@ from mammodet.detection.crops import TrainingInput
 from mammodet.detection.losses import LossConfig
 from mammodet.detection.model import DetectorConfig
 from mammodet.detection.sampling import SamplingConfig
-from mammodet.detection.training import OptimConfig
+from mammodet.networks.optim import OptimConfig
+from mammodet.tools.training_options import TrainerConfig, check_options
 
 
-@dataclass(frozen=True)
-class TrainerConfig:
-    """How many processes train together; each takes batches of its own, and their gradients are averaged.
-
-    Args:
-        devices: GPUs (or CPU processes) of every machine; -1 takes all GPUs.
-        num_nodes: machines.
-    """
-
-    devices: int = 1
-    num_nodes: int = 1
-
-    def __post_init__(self) -> None:
-        if self.devices < 1 and self.devices != -1:
-            raise InputError("must be -1, or 1 or more", field="trainer.devices", value=self.devices)
-        if self.num_nodes < 1:
-            raise InputError("must be 1 or more", field="trainer.num_nodes", value=self.num_nodes)
-
-
-def require_devices(asked: TrainerConfig, norm: str, device: torch.device) -> None:
-    """Refuse a number of processes that the chosen device cannot have; raises InputError."""
+def require_norm(asked: TrainerConfig, norm: str, device: torch.device) -> None:
+    """Refuse synchronous normalisation where it does not exist; raises InputError."""
     several = asked.devices != 1 or asked.num_nodes > 1
-    if several and device.index is not None:
-        raise InputError(
-            "names one GPU, but several are asked for",
-            field="--device",
-            value=str(device),
-            remedy="give --device cuda with --trainer.devices",
-        )
-    if device.type != "cuda" and asked.devices == -1:
-        raise InputError(
-            f"there is no number of all devices on {device.type}",
-            field="--trainer.devices",
-            value=-1,
-            remedy="give a number",
-        )
     if several and device.type != "cuda" and norm == "sync":
         raise InputError(
             "synchronous normalisation needs GPUs",
@@ -140,21 +108,7 @@ class Arguments:
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "val_every"):
-            if getattr(self, name) < 1:
-                raise InputError("must be 1 or more", field=f"--{name}", value=getattr(self, name))
-        for name in ("workers", "seed", "checkpoint_minutes"):
-            if getattr(self, name) < 0:
-                raise InputError("must not be negative", field=f"--{name}", value=getattr(self, name))
-        for name in ("checkpoint_steps", "max_steps", "patience"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise InputError("must be 1 or more, or null", field=f"--{name}", value=value)
-        if self.max_minutes is not None and self.max_minutes <= 0:
-            raise InputError("must be above 0, or null", field="--max_minutes", value=self.max_minutes)
-        if self.seed >= 2**32:
-            raise InputError("must be below 2^32", field="--seed", value=self.seed)
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise InputError("must be between 0 and 1, such as 0.999, or null", field="--ema", value=self.ema)
+        check_options(self)
         if self.compile and self.checkpointing:
             raise InputError(
                 "excludes --checkpointing, which torch.compile cannot follow",

@@ -11,17 +11,14 @@ import lightning
 import torch
 
 from mammodet.datasets.errors import InputError
-from mammodet.detection.resume import Stopped
-
-_LESS_MEMORY = (
-    "try, in this order: --checkpointing, --precision bf16, --batch-size 1 (with --accumulate), "
-    "--model.trainable-layers 3, --input crop:1024; --memory-budget says beforehand what fits"
-)
+from mammodet.networks.resume import Stopped
 
 
 @contextmanager
-def one_line_errors(trainer: lightning.Trainer) -> Iterator[None]:
+def one_line_errors(trainer: lightning.Trainer, less_memory: str) -> Iterator[None]:
     """Turn what training and validation raise into errors that say what to do.
+
+    ``less_memory`` is the remedy when memory is short.
 
     Raises
     ------
@@ -39,7 +36,7 @@ def one_line_errors(trainer: lightning.Trainer) -> Iterator[None]:
             raise OSError(error.errno, error.strerror, str(trainer.default_root_dir)) from error
         raise
     except (MemoryError, RuntimeError) as error:
-        if (told := _explained(error)) is not None:
+        if (told := _explained(error, less_memory)) is not None:
             raise told from error
         raise
     except SystemExit:  # how Lightning ends after Ctrl-C
@@ -48,7 +45,7 @@ def one_line_errors(trainer: lightning.Trainer) -> Iterator[None]:
         raise Stopped(signal.SIGINT) from None
 
 
-def _explained(error: BaseException) -> InputError | None:
+def _explained(error: BaseException, less_memory: str) -> InputError | None:
     """Tell by type, and where torch has no type for it, by what its parts say."""
     told = str(error)
     if "DataLoader worker" in told or "shared memory" in told:
@@ -60,7 +57,7 @@ def _explained(error: BaseException) -> InputError | None:
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
         words in told for words in ("not enough memory", "can't allocate memory", "out of memory")
     ):
-        return InputError("there is not enough memory for a training step", remedy=_LESS_MEMORY)
+        return InputError("there is not enough memory for a training step", remedy=less_memory)
     if isinstance(error, torch.distributed.DistBackendError) or "closed by peer" in told:
         return InputError("another process of this training has ended", remedy="its own line says why")
     return None

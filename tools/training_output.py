@@ -1,4 +1,4 @@
-"""What mammodet train-det prints: once, however many processes train together."""
+"""What a training prints: once, however many processes train together."""
 
 from __future__ import annotations
 

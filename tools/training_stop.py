@@ -1,4 +1,4 @@
-"""How mammodet train-det ends early, and what it goes on from."""
+"""How a training ends early, and what it goes on from."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import yaml
 
 from mammodet.datasets.atomic import write_json
 from mammodet.datasets.errors import InputError
-from mammodet.detection.resume import Stopped, requeue_job
+from mammodet.networks.resume import Stopped, requeue_job
 from mammodet.tools.command import INTERRUPTED, config_text
-from mammodet.tools.training_arguments import Arguments
 from mammodet.tools.training_loop import LAST_CHECKPOINT, MODEL_NAME, STOPPED_NAME
+from mammodet.tools.training_options import TrainingOptions
 
 # What a run that goes on may change: where files lie, limits, and what does not touch the numbers. The
 # training images themselves are compared by their fingerprint, which the checkpoint holds.
@@ -39,11 +39,12 @@ _MAY_CHANGE = {
 }
 
 
-def checkpoint_to_resume(out: Path, arguments: Arguments) -> str | None:
+def checkpoint_to_resume(arguments: TrainingOptions) -> str | None:
     """Return the checkpoint to go on from, None for a new training.
 
     Raises InputError when there is none to go on from, or when a new training would overwrite one.
     """
+    out = Path(arguments.out)
     last = out / LAST_CHECKPOINT
     resume = arguments.resume or (arguments.requeue and last.is_file())
     if resume and not last.is_file():
@@ -60,7 +61,7 @@ def checkpoint_to_resume(out: Path, arguments: Arguments) -> str | None:
     return str(last) if resume else None
 
 
-def require_resumable(checkpoint: str, config: Path, arguments: Arguments) -> None:
+def require_resumable(checkpoint: str, config: Path, arguments: TrainingOptions) -> None:
     """Refuse to go on from a damaged checkpoint, or with another model than the one it holds."""
     try:
         torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -91,8 +92,9 @@ def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def tell_stop(stop: Stopped, trainer: lightning.Trainer, out: Path, arguments: Arguments) -> int:
+def tell_stop(stop: Stopped, trainer: lightning.Trainer, arguments: TrainingOptions, prog: str) -> int:
     """Say how to go on; Ctrl-C is an interruption, SIGTERM and SLURM's SIGUSR1 are an ordered end."""
+    out = Path(arguments.out)
     asked_by_user = stop.signal == signal.SIGINT
     if trainer.is_global_zero:  # exit code 0 alone would look like a finished training
         write_json(out / STOPPED_NAME, {"signal": signal.Signals(stop.signal).name})
@@ -102,13 +104,15 @@ def tell_stop(stop: Stopped, trainer: lightning.Trainer, out: Path, arguments: A
             print("\nsaved; SLURM starts the job again")
         else:
             stream = sys.stderr if asked_by_user else sys.stdout
-            print(f"\n{'interrupted' if asked_by_user else 'stopped'}; {_how_to_go_on(out)}", file=stream)
+            print(
+                f"\n{'interrupted' if asked_by_user else 'stopped'}; {_how_to_go_on(out, prog)}", file=stream
+            )
     return INTERRUPTED if asked_by_user else 0
 
 
-def _how_to_go_on(out: Path) -> str:
+def _how_to_go_on(out: Path, prog: str) -> str:
     last = out / LAST_CHECKPOINT
     if not last.is_file():
         return "nothing was saved yet, so the same command starts again"
     step = torch.load(last, map_location="cpu", weights_only=True, mmap=True)["global_step"]
-    return f"mammodet train-det --config {out / 'config.yaml'} --resume goes on after step {step}"
+    return f"{prog} --config {out / 'config.yaml'} --resume goes on after step {step}"

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.standardise import Recipe
 from mammodet.detection.crops import TrainingInput, boxes_in_window, crop_window, training_window
-from mammodet.detection.data import Draw, LesionDataset
+from mammodet.detection.data import LesionDataset
+from mammodet.networks.loading import Draw
 
 
 def test_inputs_are_read():

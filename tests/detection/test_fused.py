@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from torchvision.ops import MultiScaleRoIAlign
 
 from mammodet.datasets.standardise import Recipe
-from mammodet.detection.allocator import keep_freed_memory
 from mammodet.detection.banded import BandedMap
 from mammodet.detection.bands import occupied_bands, whole_frame
 from mammodet.detection.fused_convolution import FusedConvolution
@@ -22,6 +21,7 @@ from mammodet.detection.fused_network import FusedNetwork
 from mammodet.detection.inference import Detector
 from mammodet.detection.model import DetectorConfig, build_detector, set_thresholds
 from mammodet.detection.model_file import ModelHeader, write_model
+from mammodet.networks.allocator import keep_freed_memory
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ from mammodet.datasets.standardise import Recipe
 from mammodet.detection.inference import Detector, results_of
 from mammodet.detection.model import build_detector
 from mammodet.detection.model_file import ModelHeader, write_model
-from mammodet.detection.precision import choose_device, choose_precision, use_full_float32
+from mammodet.networks.precision import choose_device, choose_precision, use_full_float32
 
 
 def test_results_go_back_through_crop_flip_and_scale():
@@ -72,7 +72,7 @@ def test_precision_is_chosen_only_when_asked():
 
 def test_auto_takes_bf16_only_where_it_is_faster(monkeypatch):
     seconds = {torch.float32: 1.0, torch.bfloat16: 0.2}
-    monkeypatch.setattr("mammodet.detection.precision._product_seconds", seconds.__getitem__)
+    monkeypatch.setattr("mammodet.networks.precision._product_seconds", seconds.__getitem__)
     assert choose_precision("auto", torch.device("cpu")) == "bf16"
     seconds[torch.bfloat16] = 3.0
     assert choose_precision("auto", torch.device("cpu")) == "fp32"

@@ -17,7 +17,8 @@ from mammodet.datasets.errors import InputError
 from mammodet.detection.losses import LossConfig
 from mammodet.detection.model import DetectorConfig, build_detector
 from mammodet.detection.roi_heads import LesionRoIHeads
-from mammodet.detection.training import DetectorModule, OptimConfig
+from mammodet.detection.training import DetectorModule
+from mammodet.networks.optim import OptimConfig
 
 CONFIG = DetectorConfig(
     "resnet18",

@@ -12,7 +12,8 @@ from mammodet.datasets.errors import InputError
 from mammodet.datasets.standardise import Recipe
 from mammodet.detection.augment import AugmentConfig
 from mammodet.detection.data import LesionDataset, collate
-from mammodet.detection.sampling import LesionSampler, ResumableLoader, SamplingConfig
+from mammodet.detection.sampling import LesionSampler, SamplingConfig
+from mammodet.networks.loading import ResumableLoader
 
 kinds = st.lists(st.booleans(), min_size=2, max_size=40).filter(lambda one: 0 < sum(one) < len(one))
 

@@ -8,7 +8,8 @@ from torch.utils.data import DataLoader
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.standardise import Recipe
 from mammodet.detection.data import LesionDataset, collate
-from mammodet.detection.training import DetectorModule, OptimConfig, learning_rate_factor
+from mammodet.detection.training import DetectorModule
+from mammodet.networks.optim import OptimConfig, learning_rate_factor
 
 
 def test_warm_up_rises_then_the_schedule_holds():

@@ -22,10 +22,10 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from mammodet.tools import cli, train_det
 
 folder = Path(os.environ["KEPT"])
-fit, validate = train_det._fit, train_det.Validation.__call__
+fit, validate = train_det.fit, train_det.Validation.__call__
 
-def kept_fit(trainer, module, data, checkpoint):
-    fit(trainer, module, data, checkpoint)
+def kept_fit(trainer, module, *others):
+    fit(trainer, module, *others)
     torch.save(module.model.state_dict(), folder / f"weights{trainer.global_rank}.pt")
 
 def kept_results(self, results):
@@ -33,7 +33,7 @@ def kept_results(self, results):
     (folder / f"results{rank}.json").write_text(json.dumps(results))
     return validate(self, results)
 
-train_det._fit, train_det.Validation.__call__ = kept_fit, kept_results
+train_det.fit, train_det.Validation.__call__ = kept_fit, kept_results
 # Every image has boxes then, also the one that comes twice.
 train_det.DetectorModule = functools.partial(train_det.DetectorModule, validation_score=0.0)
 sys.exit(cli.main(sys.argv[1:]))

@@ -344,12 +344,12 @@ def test_too_little_memory_names_the_switches(phantom: Path, recipe: Path, tmp_p
     """The allocator really fails: the address space of the process is limited."""
     code = (
         "import resource, sys, torch; from mammodet.tools import cli, train_det\n"
-        "fit = train_det._fit\n"
+        "fit = train_det.fit\n"
         "def limited(*given):\n"
         "    used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "    resource.setrlimit(resource.RLIMIT_AS, (used + 150 * 2**20, resource.RLIM_INFINITY))\n"
         "    fit(*given)\n"
-        "train_det._fit = limited; sys.exit(cli.main(sys.argv[1:]))"
+        "train_det.fit = limited; sys.exit(cli.main(sys.argv[1:]))"
     )
     words = ["train-det", "--config", recipe, "--train", phantom / "coco.json", "--out", tmp_path / "run"]
     command = [sys.executable, "-c", code, *map(str, words), "--model.fpn-channels", "512"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mammodet.detection.averaging import MovingAverage
+from mammodet.networks.averaging import MovingAverage
 
 
 def test_the_decay_grows_up_to_its_limit():
