@@ -87,20 +87,20 @@ class Classifier(nn.Module):
         return self.classes.index(name)
 
 
-def check_choice(field: str, value: Any, choices: Sequence[Any]) -> None:
+def check_choice(field: str, value: Any, choices: Sequence[Any], group: str = "model") -> None:
     """Raise InputError unless ``value`` is one of ``choices``."""
     if value not in choices:
         remedy = f"choose one of {', '.join(map(str, choices))}"
-        raise InputError("unknown choice", field=f"model.{field}", value=value, remedy=remedy)
+        raise InputError("unknown choice", field=f"{group}.{field}", value=value, remedy=remedy)
 
 
-def check_outputs(classes: Sequence[str], dropout: float | None) -> None:
+def check_outputs(classes: Sequence[str], dropout: float | None, group: str = "model") -> None:
     """Raise InputError unless there are two or more different classes, and dropout is a share below 1."""
     named = all(isinstance(name, str) and name for name in classes)
     if isinstance(classes, str) or not named or len(set(classes)) != len(classes) or len(classes) < 2:
         raise InputError(
             "must be two or more different names",
-            field="model.classes",
+            field=f"{group}.classes",
             value=classes if isinstance(classes, str) else tuple(classes),
             remedy="give such as [benign, malignant]",
         )

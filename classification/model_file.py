@@ -13,6 +13,7 @@ from torch import Tensor
 from mammodet.classification.classifier import FILE_FORMAT, FILE_REMEDY, Classifier
 from mammodet.classification.patch_networks import PatchNetworkConfig, build_patch_network
 from mammodet.classification.sppnet import SPPNetConfig, build_sppnet
+from mammodet.classification.task import Task
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.standardise import Recipe
 from mammodet.networks.tensor_file import read_content, read_tensors, write_tensor_file
@@ -25,12 +26,13 @@ _KINDS: Mapping[str, type[Any]] = {"sppnet": SPPNetConfig, "patch": PatchNetwork
 class ClassifierHeader:
     """What must be known to run a classifier and to tell where it comes from.
 
-    ``config`` tells architecture, classes and normalisation, with nothing left to be measured; ``recipe`` how
-    mammograms are read; ``fingerprint`` the data it was trained on; ``training`` is free for the trainer's
-    notes (epoch, metric, command).
+    ``config`` tells architecture, classes and normalisation, with nothing left to be measured; ``task`` what
+    the classes stand for; ``recipe`` how mammograms are read; ``fingerprint`` the data it was trained on;
+    ``training`` is free for the trainer's notes (step, metric, command).
     """
 
     config: NetworkConfig
+    task: Task
     recipe: Recipe
     fingerprint: str
     training: dict[str, Any] = field(default_factory=dict)
@@ -108,6 +110,7 @@ def _parse(content: dict[str, Any], path: Path) -> ClassifierHeader:
         )
     header = ClassifierHeader(
         config=kind(**config),
+        task=Task.from_dict(content["task"]),
         recipe=Recipe.from_dict(content["recipe"]),
         fingerprint=content["fingerprint"],
         training=content["training"],
@@ -115,4 +118,6 @@ def _parse(content: dict[str, Any], path: Path) -> ClassifierHeader:
     )
     if header.config.image_mean is None or header.config.image_std is None:
         raise InputError("has no normalisation", field="config.image_mean, config.image_std")
+    if header.config.classes != header.task.names:
+        raise InputError("has other outputs than its task", field="task.classes", value=header.task.names)
     return header

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mammodet.datasets.coco import CATEGORY_NAMES, MALIGNANT, AnnotationRecord, Coco, ImageRecord, counts
+from mammodet.datasets.coco import MALIGNANT, Coco, ImageRecord, counts
+from mammodet.datasets.truth import image_truth, worst
 from mammodet.evaluation.fusion import Fusion, fuse, patients_of_images
 from mammodet.evaluation.matching import match_lesions
 from mammodet.evaluation.protocol import Protocol
 
 NOT_MALIGNANT, MISSED = "not malignant", "missed"
-_SEVERITY = ("malignant", "benign", "normal")  # what decides first about a breast or an image
 
 
 @dataclass(frozen=True)
@@ -111,19 +111,6 @@ def collect_cases(coco: Coco, results: Sequence[Mapping[str, Any]], protocol: Pr
     )
 
 
-def image_truth(image: ImageRecord, annotations: Iterable[AnnotationRecord]) -> str | None:
-    """Return normal, benign or malignant: the label of the image, else of its worst lesion, else None."""
-    label = image.get("label")
-    if label is not None:
-        return label
-    return _worst(CATEGORY_NAMES[one["category_id"]] for one in annotations if counts(one))
-
-
-def _worst(truths: Iterable[str | None]) -> str | None:
-    present = set(truths)
-    return next((name for name in _SEVERITY if name in present), None)
-
-
 def _image_case(image: ImageRecord, truth: str | None, fusion: Fusion) -> ImageCase:
     verdict = fusion.images[image["id"]]
     return ImageCase(
@@ -155,7 +142,7 @@ def _breast_cases(
                 patient_id=members[0].get("patient_id"),
                 laterality=members[0].get("laterality"),
                 views=verdict.views,
-                truth=_worst(truth[image["id"]] for image in members),
+                truth=worst(truth[image["id"]] for image in members),
                 predicted=_answer(verdict.malignant),
                 score=verdict.score,
                 boxes=verdict.boxes,
@@ -173,7 +160,7 @@ def _patient_cases(breasts: Iterable[BreastCase], patient_of: Mapping[str, str])
             patient=patient,
             breasts=len(cases),
             views=sum(case.views for case in cases),
-            truth=_worst(case.truth for case in cases),
+            truth=worst(case.truth for case in cases),
             predicted=_answer(any(case.predicted == "malignant" for case in cases)),
             score=max(case.score for case in cases),
             boxes=sum(case.boxes for case in cases),

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammodet.datasets.coco import MALIGNANT, AnnotationRecord, Coco, ImageRecord, counts, to_xyxy
-from mammodet.evaluation.cases import image_truth
+from mammodet.datasets.truth import image_truth
 from mammodet.evaluation.froc import Denominator, units
 from mammodet.evaluation.froc_cases import froc_cases
 from mammodet.evaluation.froc_matching import FrocMatches, match_cases

@@ -18,6 +18,7 @@ from mammodet.classification.model_file import (
 )
 from mammodet.classification.patch_networks import PatchNetworkConfig
 from mammodet.classification.sppnet import SPPNetConfig
+from mammodet.classification.task import Task
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.standardise import Recipe
 from mammodet.networks.tensor_file import read_tensors
@@ -26,13 +27,15 @@ SPP = SPPNetConfig(
     levels=(1, 3), classes=("normal", "benign", "malignant"), channels=1, image_mean=0.1, image_std=0.2
 )
 PATCH = PatchNetworkConfig("resnet18", size=64, image_mean=0.1, image_std=0.2)
-HEADER = ClassifierHeader(SPP, Recipe(crop_margin_px=7, resize_px=(800, 1333)), "abc", {"epoch": 3})
+TASK = Task(classes={name: (name,) for name in SPP.classes}, positive="malignant")
+HEADER = ClassifierHeader(SPP, TASK, Recipe(crop_margin_px=7, resize_px=(800, 1333)), "abc", {"epoch": 3})
 
 
 @pytest.mark.parametrize("config", [SPP, PATCH], ids=["sppnet", "patch"])
 def test_a_network_computes_the_same_after_the_round_trip(tmp_path, config):
     built = build_network(config).eval()
-    header = ClassifierHeader(config, Recipe(spacing_mm=0.1), "abc", {"epoch": 3, "auc": 0.5})
+    task = Task(classes={name: (name,) for name in config.classes})
+    header = ClassifierHeader(config, task, Recipe(spacing_mm=0.1), "abc", {"epoch": 3, "auc": 0.5})
     write_model(tmp_path / "model.safetensors", built.state_dict(), header)
     loaded, read = load_classifier(tmp_path / "model.safetensors")
     assert read == header and not loaded.training
@@ -132,3 +135,10 @@ def test_the_room_imports_neither_detection_nor_evaluation_nor_tools():
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_other_outputs_than_those_of_the_task_are_refused(tmp_path):
+    path = tmp_path / "model.safetensors"
+    _rewrite(path, lambda content: content["task"]["classes"].update(other=["other"]))
+    with pytest.raises(InputError, match=r"task\.classes.*other outputs|other outputs.*task"):
+        read_header(path)

@@ -10,6 +10,7 @@ from mammodet.classification import start_weights
 from mammodet.classification.model_file import ClassifierHeader, write_model
 from mammodet.classification.patch_networks import PatchNetworkConfig, build_patch_network
 from mammodet.classification.sppnet import SPPNetConfig, build_sppnet
+from mammodet.classification.task import Task
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.standardise import Recipe
 
@@ -59,7 +60,7 @@ def test_the_body_of_alexnet_fits_too(tmp_path):
 def test_the_last_layer_comes_only_from_a_model_with_the_same_classes(tmp_path):
     trained = build_patch_network(CONFIG)
     path = tmp_path / "model.safetensors"
-    write_model(path, trained.state_dict(), ClassifierHeader(CONFIG, Recipe(), "abc"))
+    write_model(path, trained.state_dict(), ClassifierHeader(CONFIG, Task(), Recipe(), "abc"))
     same = build_patch_network(CONFIG, str(path))
     torch.testing.assert_close(same.head.weight, trained.head.weight)
     other = PatchNetworkConfig(classes=("normal", "suspicious"), image_mean=0.2, image_std=0.25)

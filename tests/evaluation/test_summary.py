@@ -8,7 +8,8 @@ from sklearn import metrics
 
 from mammodet.datasets.coco import Coco
 from mammodet.datasets.errors import InputError
-from mammodet.evaluation.cases import collect_cases, image_truth
+from mammodet.datasets.truth import image_truth
+from mammodet.evaluation.cases import collect_cases
 from mammodet.evaluation.protocol import Protocol, statements
 from mammodet.evaluation.summary import evaluate, metrics_document
 
