@@ -1,4 +1,4 @@
-"""What a classifier tells apart: on which pixels, and which labels of the data each of its outputs stands for."""
+"""What a classifier tells apart: on which pixels, and what labels of the data its outputs stand for."""
 
 from __future__ import annotations
 
