@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mammodet.classification.lesions import cut_out, malignant_lesions
@@ -40,6 +40,7 @@ def test_an_image_smaller_than_a_cut_out_is_shown_whole():
     assert np.array_equal(cut_out(pixels, Geometry(30, 40), [10, 10, 5, 5], _task()), pixels)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_cut_out_shows_its_box_in_a_cropped_frame_too(data: st.DataObject):
     height, width = data.draw(st.integers(80, 200)), data.draw(st.integers(80, 200))

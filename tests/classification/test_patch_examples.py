@@ -70,7 +70,7 @@ def test_a_split_without_a_class_is_refused(store: PatchStore):
         PatchExamples(store, "train", Task("patches", {"normal": ("normal",), "mass": ("mass",)}))
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.integers(1, 40), min_size=1, max_size=3),
     st.integers(1, 3),
