@@ -28,6 +28,7 @@ precision: fp32
 optim: {optimizer: adamw, lr: 0.001, warmup_steps: 2, schedule: cosine}
 """
 TWO = '{"other": ["normal", "benign"], "malignant": ["malignant"]}'
+FRACTIONS = '{"train": 0.67, "val": 0.33}'
 TASK1 = '{"normal": ["normal"], "suspicious": ["benign", "malignant"]}'
 
 
@@ -51,9 +52,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a store of 32 px patches with the splits train and val."""
     folder = tmp_path_factory.mktemp("store")
-    assert (
-        cli.main(["split", str(images), "--out", str(folder), "--fractions", "train=0.67", "val=0.33"]) == 0
-    )
+    assert cli.main(["split", str(images), "--out", str(folder), "--fractions", FRACTIONS]) == 0
     for split in ("train", "val"):
         words = ["--kind", "pesapane", "--size", "32", "--split", split, "--all-findings", "--workers", "1"]
         coco = str(folder / f"{split}.json")
@@ -66,7 +65,7 @@ def _train(*words: object) -> int:
 
 
 def _one_line(capsys: pytest.CaptureFixture[str]) -> str:
-    shown = capsys.readouterr().err.strip().splitlines()[-1]
+    shown = capsys.readouterr().err.strip().splitlines()[-1].rpartition("\x1b[A")[2]  # behind a progress bar
     assert shown.startswith("mammodet train-cls: error: ")
     return shown
 
@@ -121,10 +120,20 @@ def test_bf16_trains_too(small: Path, images: Path, tmp_path: Path):
     assert torch.float32 in kinds and torch.bfloat16 not in kinds
 
 
-def _start(*words: object, program: str = "from mammodet.tools import cli") -> subprocess.Popen[str]:
-    code = f"import sys; {program}; sys.exit(cli.main(sys.argv[1:]))"
+PROGRAM = "import sys\nfrom mammodet.tools import cli\nsys.exit(cli.main(sys.argv[1:]))\n"
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a program, which Lightning can start a second time for a second process."""
+    path = tmp_path_factory.mktemp("program") / "program.py"
+    path.write_text(PROGRAM)
+    return path
+
+
+def _start(program: Path, *words: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", code, "train-cls", *map(str, words)],
+        [sys.executable, str(program), "train-cls", *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -133,8 +142,8 @@ def _start(*words: object, program: str = "from mammodet.tools import cli") -> s
     )
 
 
-def _run(*words: object) -> str:
-    process = _start(*words)
+def _run(program: Path, *words: object) -> str:
+    process = _start(program, *words)
     told = process.communicate(timeout=300)[0]
     assert process.returncode == 0, told[-2000:]
     return told
@@ -154,7 +163,7 @@ def _wait_for_a_checkpoint(process: subprocess.Popen[str], out: Path) -> None:
 
 @pytest.mark.parametrize("source", ["images", "patches"])
 def test_a_killed_training_ends_as_if_nothing_had_happened(
-    source: str, small: Path, images: Path, store: Path, tmp_path: Path
+    source: str, small: Path, images: Path, store: Path, program: Path, tmp_path: Path
 ):
     """With all that must be restored: order, augmentation, dropout, average, optimiser, schedule."""
     exact = ["--deterministic", "true", "--checkpoint-steps", 1, "--ema", 0.9, "--network.dropout", 0.5]
@@ -174,13 +183,13 @@ def test_a_killed_training_ends_as_if_nothing_had_happened(
             "resnet18",
         ]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    _run(*words, "--out", whole)
-    process = _start(*words, "--out", killed)
+    _run(program, *words, "--out", whole)
+    process = _start(program, *words, "--out", killed)
     _wait_for_a_checkpoint(process, killed)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert 0 < _last(killed)["global_step"] < _last(whole)["global_step"]
-    _run("--config", killed / "config.yaml", "--resume")
+    _run(program, "--config", killed / "config.yaml", "--resume")
     one, other = _last(whole), _last(killed)
     assert one["global_step"] == other["global_step"]
     for part in ("state_dict", "current_model_state"):
@@ -189,10 +198,12 @@ def test_a_killed_training_ends_as_if_nothing_had_happened(
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
-def test_two_processes_end_with_the_same_model_as_each_other(small: Path, images: Path, tmp_path: Path):
+def test_two_processes_end_with_the_same_model_as_each_other(
+    small: Path, images: Path, program: Path, tmp_path: Path
+):
     out = tmp_path / "two"
     words = ["--config", small, "--train", images, "--val", images, "--task.classes", TWO, "--out", out]
-    told = _run(*words, "--trainer.devices", 2, "--epochs", 1)
+    told = _run(program, *words, "--trainer.devices", 2, "--epochs", 1)
     assert "2 processes" in told and told.count("model of step 3") == 1  # 12 images, 2 processes of 2
     assert read_header(out / "model.safetensors").training["step"] == 3
 
