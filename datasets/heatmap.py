@@ -140,6 +140,12 @@ def write_heat(path: str | os.PathLike[str], heat: NDArray[np.float32]) -> None:
         temporary.write_bytes(coded.tobytes())
 
 
+def write_array(path: str | os.PathLike[str], heat: NDArray[np.float32]) -> None:
+    """Write a heatmap [H, W] as NumPy array of float32, ``.npy``, atomically."""
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, heat.astype(np.float32, copy=False), allow_pickle=False)
+
+
 def panels(
     rows: Sequence[Sequence[tuple[str, NDArray[np.float32], bool]]],
 ) -> NDArray[np.uint8]:

@@ -27,8 +27,8 @@ Done = Sequence[tuple[Case, Outcome]]
 def run_fingerprint(arguments: Any, free: Collection[str]) -> str:
     """Return what the outcomes of a run depend on besides their images: model, options, version.
 
-    ``arguments`` is the dataclass of a command with ``model`` among its fields; those named ``free`` change no
-    outcome.
+    ``arguments`` is the dataclass of a command, with ``model`` among its fields; those named ``free`` change
+    no outcome.
     """
     digest = hashlib.sha256(Path(arguments.model).read_bytes())
     options = {key: value for key, value in asdict(arguments).items() if key not in free}

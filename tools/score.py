@@ -53,8 +53,8 @@ from mammodet.tools.score_tables import (
 )
 
 PROG = "mammodet score"
-# Options that change no image's outcome; the calibration is applied to the tables at the end, and may be added
-# to a finished run.
+# Options that change no image's outcome; the calibration is applied to the tables at the end, and may be
+# added to a finished run.
 FREE = {"paths", "model", "out", "calibration"}
 
 
