@@ -75,7 +75,7 @@ class Predictor:
 def patch_probabilities(
     predictor: Predictor, store: PatchStore, ids: Sequence[int], batch: int = 64
 ) -> Iterator[NDArray[np.float64]]:
-    """Yield the probabilities float64 [n, K] of patches of a store, ``batch`` after ``batch``, in their order."""
+    """Yield the probabilities float64 [n, K] of patches of a store, batch by batch, in order."""
     for start in range(0, len(ids), batch):
         yield predictor.probabilities(store.pixels(ids[start : start + batch]))
 

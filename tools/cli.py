@@ -29,6 +29,7 @@ COMMANDS = {
     ),
     "calibrate": ("calibrate", "make a detector ready for int8 on your own images"),
     "score": ("score", "score files, folders or a COCO file with a trained detector"),
+    "classify": ("classify", "run trained classifiers on images or patches, and say how good they are"),
     "explain": ("explain", "show feature maps and class activation maps of a trained detector"),
     "heatmap": ("heatmap", "search mammograms window by window with a trained classifier of patches"),
     "evaluate": ("evaluate", "evaluate the predictions of any detector against a COCO file"),
