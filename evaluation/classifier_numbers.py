@@ -85,7 +85,10 @@ def classifier_numbers(
         own, values = truth == place, known.probabilities[:, place]
         rocs[known.classes[place]] = roc(own.tolist(), values.tolist())
         bands[known.classes[place]] = roc_band(own, values, resamples, resamples.codes)
-    owners = [{known.patients[one] for one in np.flatnonzero(truth == k)} for k in range(len(known.classes))]
+    owners = [
+        {patient for patient, one in zip(known.patients, truth, strict=True) if one == place}
+        for place in range(len(known.classes))
+    ]
     return ClassifierNumbers(
         name=name,
         classes=known.classes,
