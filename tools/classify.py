@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mammodet.classification.predict import Predictor
+from mammodet.datasets.errors import InputError
 from mammodet.evaluation.classifier_numbers import ClassifierNumbers, classifier_numbers
 from mammodet.evaluation.classifier_report import write_classifier_report
 from mammodet.tools.cases import allowing
@@ -102,7 +103,13 @@ def _score(arguments: Arguments, model: str, folder: Path) -> list[ScoredCase]:
     boxes = lesion_boxes(Path(arguments.paths[0]), subtype_of(predictor.header.task), *chosen)
     work = LesionScorer(predictor, recipe, arguments.id, boxes)
     with_boxes = [case for case in cases if case.image_id in boxes]
-    found, left_out = lesion_cases(score_images(work.score, with_boxes, scoring, folder), boxes)
+    if not with_boxes:
+        remedy = "give another split, or none"
+        raise InputError("no image of it has a box", field="--split", value=arguments.split, remedy=remedy)
+    done = score_images(work.score, with_boxes, scoring, folder)
+    found, left_out = lesion_cases(done, boxes)
+    if done and not found:
+        raise InputError(f"no lesion could be cut out; the first: {left_out[0]}", file=arguments.paths[0])
     for line in left_out:
         print(f"{PROG}: note: a lesion is left out: {line}", file=sys.stderr)
     return found

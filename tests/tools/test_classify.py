@@ -232,6 +232,41 @@ def test_detections_take_the_label_of_the_lesion_that_they_overlap(
     assert _classify(*words, "--detections", path, "--min-score", 0.95) == 2
 
 
+def test_lesions_of_a_split(subtypes: Path, make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    content = json.loads(subtypes.read_text())
+    lesioned = {one["image_id"] for one in content["annotations"] if one["category_id"] == 2}
+    for image in content["images"]:
+        image["split"] = "test"
+        if image["id"] not in lesioned:  # a split never parts a patient
+            image |= {
+                "split": "other",
+                "patient_id": "P2",
+                "study_id": "S2",
+                "breast_id": f"P2 {image['id']}",
+            }
+    subtypes.write_text(json.dumps(content))
+    words = [subtypes, "--model", make("er", ER), "--out", tmp_path / "out", "--resamples", 0, "--split"]
+    assert _classify(*words, "test") == 0
+    assert "no image of it has a box" in _refused(capsys, *words, "other")
+
+
+def test_a_lesion_beside_the_breast_is_left_out_with_a_note(
+    subtypes: Path, make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    content = json.loads(subtypes.read_text())
+    wrong = next(one for one in content["annotations"] if one["category_id"] == 2)
+    image = next(one for one in content["images"] if one["id"] == wrong["image_id"])
+    x = image["width"] - 4 if image["laterality"] == "L" else 0  # where there is air
+    wrong |= {"bbox": [x, 0, 4, 4], "area": 16}
+    wrong.pop("segmentation", None)
+    subtypes.write_text(json.dumps(content))
+    words = [subtypes, "--model", make("er", ER), "--out", tmp_path / "out", "--resamples", 0]
+    assert _classify(*words) == 0
+    assert "note: a lesion is left out: " in (told := capsys.readouterr().err) and "breast crop" in told
+    kept = {row["annotation"] for row in _rows(tmp_path / "out" / "scores.csv")}
+    assert str(wrong["id"]) not in kept and kept
+
+
 def _refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     capsys.readouterr()
     assert _classify(*words) == 2
