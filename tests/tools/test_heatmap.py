@@ -81,7 +81,7 @@ RECIPES = {
     "whole": Recipe(crop=False),
     "cropped": Recipe(),
     "cropped and mirrored": Recipe(orient_left=True),
-    "shrunk": Recipe(orient_left=True, spacing_mm=0.12),
+    "enlarged": Recipe(orient_left=True, spacing_mm=0.08),
 }
 
 
@@ -215,7 +215,7 @@ def test_overlays_as_wished(overlays, drawn, classifier: Path, films: Path, tmp_
     assert _heatmap(films, *words) == 0
     assert {path.name for path in (out / "overlays").glob("*")} == drawn
     assert {path.name for path in (out / "heatmaps").glob("*")} == {"00007_bright.png", "00003_plain.png"}
-    assert ("overlays" in capsys.readouterr().out) == bool(drawn)
+    assert (str(out / "overlays") in capsys.readouterr().out) == bool(drawn)
 
 
 def test_class_category_and_score_of_boxes_can_be_chosen(classifier: Path, films: Path, tmp_path: Path):
@@ -312,6 +312,7 @@ def test_another_kind_of_model_is_one_line_that_names_the_command_for_it(
         error = _error(capsys)
         assert told in error and str(model) in error
         assert ("mammodet score runs it" in error) == (model.parent == trained)
+        assert ("mammodet classify" in error) == ("of patches" in error)
     assert not (tmp_path / "out").exists()
 
 
