@@ -118,7 +118,8 @@ def test_the_published_windows_do_not_overlap_and_the_overlay_shows_heat_box_and
     classifier: Path, films: Path, tmp_path: Path
 ):
     out = tmp_path / "out"
-    assert _heatmap(films, "--model", classifier, "--out", out, "--threshold", 0.05) == 0
+    words = [films, "--model", classifier, "--out", out, "--threshold", 0.05, "--scale", "image"]
+    assert _heatmap(*words) == 0
     overlay = cv2.imread(str(out / "overlays" / "00007_bright.png"))[:, :, ::-1].astype(int)
     assert overlay.shape == (HEIGHT, WIDTH, 3)
     heat = cv2.imread(str(out / "heatmaps" / "00007_bright.png"), cv2.IMREAD_UNCHANGED)
@@ -131,9 +132,8 @@ def test_the_published_windows_do_not_overlap_and_the_overlay_shows_heat_box_and
     assert told and orange.sum() > 4 * width, "and the boxes too"
     assert "stride: 64" in (out / "config.yaml").read_text()
     # The model's own stride and class are the same run, which another stride is not.
-    again = [films, "--model", classifier, "--out", out, "--threshold", 0.05]
-    assert _heatmap(*again, "--stride", 64, "--classes", "suspicious") == 0
-    assert _heatmap(*again, "--stride", 32) == 2
+    assert _heatmap(*words, "--stride", 64, "--classes", "suspicious") == 0
+    assert _heatmap(*words, "--stride", 32) == 2
 
 
 def test_predictions_are_evaluated_as_those_of_a_detector_are(classifier: Path, films: Path, tmp_path: Path):
@@ -216,6 +216,16 @@ def test_overlays_as_wished(overlays, drawn, classifier: Path, films: Path, tmp_
     assert {path.name for path in (out / "overlays").glob("*")} == drawn
     assert {path.name for path in (out / "heatmaps").glob("*")} == {"00007_bright.png", "00003_plain.png"}
     assert (str(out / "overlays") in capsys.readouterr().out) == bool(drawn)
+
+
+def test_cold_images_are_red_only_when_so_wished(classifier: Path, films: Path, tmp_path: Path):
+    reddest = {}
+    for scale in ("score", "image"):
+        words = ["--model", classifier, "--out", tmp_path / scale, "--scale", scale]
+        assert _heatmap(films, *words) == 0
+        overlay = cv2.imread(str(tmp_path / scale / "overlays" / "00003_plain.png")).astype(int)
+        reddest[scale] = (overlay[:, :, 2] - overlay[:, :, 0]).max()
+    assert reddest["score"] <= 5 and reddest["image"] > 60
 
 
 def test_class_category_and_score_of_boxes_can_be_chosen(classifier: Path, films: Path, tmp_path: Path):
