@@ -23,6 +23,7 @@ def write_heatmap(
     *,
     truth: Sequence[Mapping[str, Any]] = (),
     boxes: Sequence[Mapping[str, Any]] = (),
+    red_at: float | None = None,
     overlay: bool = True,
     array: bool = False,
 ) -> tuple[Path, ...]:
@@ -37,16 +38,18 @@ def write_heatmap(
         float [H, W] of the source frame, 0 to 1; ``heat`` is 0 where nothing was looked at (NaN is taken so).
     truth, boxes:
         COCO annotations, drawn solid, and results, drawn dashed.
+    red_at:
+        Score that is red in the overlay, which goes from blue to red; None takes the hottest place of this
+        image, whatever its score.
 
-    The overlay goes from blue to red, and red is the hottest place of this image, whatever its score. The
-    heatmap alone is a grey PNG of 16 bits in the frame of the file, 65535 = 1.0, as ``mammodet explain``
+    The heatmap alone is a grey PNG of 16 bits in the frame of the file, 65535 = 1.0, as ``mammodet explain``
     writes it; the array is float32 [H, W] of the same frame.
     """
     heat = np.nan_to_num(heat, nan=0.0)
     written = []
     if overlay:
         written.append(out / OVERLAYS / f"{name}.png")
-        write_png(written[-1], draw_boxes(paint(pixels, heat), truth, boxes))
+        write_png(written[-1], draw_boxes(paint(pixels, heat, red_at=red_at), truth, boxes))
     written.append(out / HEATMAPS / f"{name}.png")
     write_heat(written[-1], heat)
     if array:

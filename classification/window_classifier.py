@@ -84,7 +84,7 @@ class WindowClassifier:
             use_full_float32(where)
         if where.type == "cpu":
             keep_freed_memory()
-        network.to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(where).to(memory_format=torch.channels_last)
         return cls(class_probability(network, names), header, names, config, where)
 
     def heat(self, prepared: Standardised) -> WindowHeat:
@@ -104,7 +104,7 @@ def _window_of(header: ClassifierHeader, path: str | os.PathLike[str]) -> int:
         file=path,
         field="task.source",
         value=source,
-        remedy="a heatmap needs a classifier of patches; mammodet classify runs this one",
+        remedy="a heatmap needs a classifier of patches; other classifiers are run by mammodet classify",
     )
 
 

@@ -77,6 +77,8 @@ class Arguments:
         category: what a box is called in predictions.json.
         batch: windows that the network gets at once.
         overlays: which images to draw with their heat, boxes and, of a COCO file, lesions.
+        scale: what is red in these overlays, a score of 1 (score), so that images can be compared, or the
+            hottest place of each image, whatever its score (image).
         array: write the heatmaps as NumPy arrays too, float32.
         id: which id goes into the results; uid takes the hash where a file has none, and a hash
             hides an id from readers but not from who can guess it. Names and birth dates never go in.
@@ -96,6 +98,7 @@ class Arguments:
     category: Literal["benign", "malignant"] = "malignant"
     batch: int = 32
     overlays: Literal["all", "found", "none"] = "all"
+    scale: Literal["score", "image"] = "score"
     array: bool = False
     id: Literal["patient-id", "hash", "uid"] = "patient-id"
     allow_for_processing: bool = False
@@ -164,6 +167,7 @@ class Searcher:
             heat.to_source(),
             truth=case.lesions,
             boxes=results,
+            red_at=1.0 if self.arguments.scale == "score" else None,
             overlay=shown == "all" or (shown == "found" and bool(results)),
             array=self.arguments.array,
         )
