@@ -59,9 +59,9 @@ class HeatmapConfig:
 def class_probability(network: Classifier, classes: Sequence[str]) -> Scorer:
     """Return a scorer that tells the probability of some classes together, such as ``["malignant"]``.
 
-    InputError for a class that the network does not tell.
+    A class that is named twice counts once. InputError for a class that the network does not tell.
     """
-    chosen = [network.class_index(name) for name in classes]
+    chosen = [network.class_index(name) for name in dict.fromkeys(classes)]
 
     def score(windows: Tensor) -> Tensor:
         return network(windows).softmax(dim=1)[:, chosen].sum(dim=1)

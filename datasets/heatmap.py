@@ -115,15 +115,17 @@ def concentration(heat: NDArray[np.float32], boxes: Sequence[Mapping[str, Any]])
     )
 
 
-def paint(pixels: NDArray[np.floating[Any]], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+def paint(
+    pixels: NDArray[np.floating[Any]], heat: NDArray[np.float32], *, red_at: float | None = None
+) -> NDArray[np.uint8]:
     """Lay heat over a mammogram, blue (little) to red (most); where there is none it stays as it is.
 
-    ``pixels`` float [H, W] and ``heat`` float32 [H, W] are 0 to 1; the hottest pixel of ``heat`` is red.
-    Returns uint8 [H, W, 3], RGB.
+    ``pixels`` float [H, W] and ``heat`` float32 [H, W] are 0 to 1. Heat of ``red_at`` or more is red; None
+    takes the hottest pixel of ``heat``, however cold it is. Returns uint8 [H, W, 3], RGB.
     """
     grey = (np.clip(np.nan_to_num(pixels), 0, 1) * 255).astype(np.float32)
-    hottest = float(heat.max())
-    relative = heat / np.float32(hottest) if hottest > 0 else heat
+    hottest = float(heat.max()) if red_at is None else red_at
+    relative = np.minimum(heat / np.float32(hottest), 1) if hottest > 0 else heat
     opacity = np.minimum(relative / _OPAQUE_FROM, 1) * np.float32(_OPACITY)
     colours = cv2.applyColorMap((relative * 255).round().astype(np.uint8), cv2.COLORMAP_JET)[:, :, ::-1]
     painted = np.empty((*heat.shape, 3), dtype=np.uint8)
@@ -138,6 +140,12 @@ def write_heat(path: str | os.PathLike[str], heat: NDArray[np.float32]) -> None:
     coded = cv2.imencode(".png", stored)[1]
     with atomic_path(path) as temporary:
         temporary.write_bytes(coded.tobytes())
+
+
+def write_array(path: str | os.PathLike[str], heat: NDArray[np.float32]) -> None:
+    """Write a heatmap [H, W] as NumPy array of float32, ``.npy``, atomically."""
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, heat.astype(np.float32, copy=False), allow_pickle=False)
 
 
 def panels(

@@ -6,7 +6,7 @@ They need ``\\usepackage{booktabs}`` and nothing else, whatever the names of fil
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -102,14 +102,14 @@ def performance_table(evaluation: Evaluation, inputs: Mapping[str, Any]) -> str 
             heading += f" of {level.patients} patients"
         rows += [r"\midrule", rf"\multicolumn{{{len(_HEAD)}}}{{@{{}}l}}{{\textit{{{escape(heading)}}}}} \\"]
         for cells, limits in _class_rows(level):
-            rows.append(_row(cells))
+            rows.append(table_row(cells))
             if any(limits):
-                rows.append(_row(limits) + r"[2pt]")
+                rows.append(table_row(limits) + r"[2pt]")
                 marked |= any("*" in one for one in limits)
-    return _table(
+    return table_float(
         _caption(evaluation, inputs, marked),
         "tab:mammodet-performance",
-        [rf"\begin{{tabular}}{{@{{}}lr{'c' * (len(_HEAD) - 2)}@{{}}}}", r"\toprule", _row(_HEAD), *rows],
+        [rf"\begin{{tabular}}{{@{{}}lr{'c' * (len(_HEAD) - 2)}@{{}}}}", r"\toprule", table_row(_HEAD), *rows],
     )
 
 
@@ -131,14 +131,14 @@ def cross_validation_table(table: Sequence[Block]) -> str:
         if columns not in parts:
             heads = ["", *(_capital(escape(HEADS.get(name, name))) for name in columns[1:])]
             start = rf"\begin{{tabular}}{{@{{}}l{'r' * (len(columns) - 1)}@{{}}}}"
-            parts[columns] = [start, r"\toprule", _row(heads)]
+            parts[columns] = [start, r"\toprule", table_row(heads)]
         title = rf"\multicolumn{{{len(columns)}}}{{@{{}}l}}{{\textit{{{escape(block.title)}}}}} \\"
         parts[columns] += [r"\midrule", title]
         for row in rows:
             first, *values = (MISSING if value == UNDEFINED else escape(value) for value in row.values())
-            parts[columns].append(_row([_capital(first), *values]))
+            parts[columns].append(table_row([_capital(first), *values]))
     return "\n".join(
-        _table(caption, f"tab:mammodet-folds-{number}", body, size)
+        table_float(caption, f"tab:mammodet-folds-{number}", body, size)
         for number, body in enumerate(parts.values(), start=1)
     )
 
@@ -152,11 +152,11 @@ def _class_rows(level: Level) -> list[tuple[list[str], list[str]]]:
         kinds = [
             level.class_intervals.get(name, {}).get(one, {}) for one in ("precision", "sensitivity", "f1")
         ]
-        cells = [_capital(escape(name)), str(numbers.support), *map(_number, values)]
-        limits = ["", "", *map(_limits, map(primary, kinds))]
+        cells = [_capital(escape(name)), str(numbers.support), *map(number_cell, values)]
+        limits = ["", "", *map(limits_cell, map(primary, kinds))]
         if place == 0:  # accuracy and AUC are of both classes together
-            cells += [_number(table.accuracy), _number(level.roc.auc)]
-            limits += [_limits(primary(level.intervals.get(one, {}))) for one in ("accuracy", "auc")]
+            cells += [number_cell(table.accuracy), number_cell(level.roc.auc)]
+            limits += [limits_cell(primary(level.intervals.get(one, {}))) for one in ("accuracy", "auc")]
         found.append((cells, limits))
     return found
 
@@ -181,7 +181,8 @@ def _caption(evaluation: Evaluation, inputs: Mapping[str, Any], marked: bool) ->
     return " ".join([*told, f"{MISSING}: undefined."])
 
 
-def _table(caption: str, label: str, body: Sequence[str], size: str = r"\small") -> str:
+def table_float(caption: str, label: str, body: Sequence[str], size: str = r"\small") -> str:
+    """Return a table of the lines ``body``, which begin its tabular, with what all tables share around it."""
     lines = [
         r"% made by mammodet; needs \usepackage{booktabs}",
         r"\begin{table}",
@@ -197,7 +198,8 @@ def _table(caption: str, label: str, body: Sequence[str], size: str = r"\small")
     return "\n".join(lines) + "\n"
 
 
-def _row(cells: Any) -> str:
+def table_row(cells: Iterable[str]) -> str:
+    """Return one row of LaTeX cells."""
     return " & ".join(cells) + r" \\"
 
 
@@ -205,12 +207,18 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _number(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.3f}"
+def number_cell(value: float | None) -> str:
+    """Return a number with three digits, or the sign for none."""
+    return MISSING if value is None else _digits(value)
 
 
-def _limits(found: Interval | None) -> str:
+def limits_cell(found: Interval | None) -> str:
+    """Return an interval for the row below its number; empty without one, or without width."""
     if found is None or found.low is None or found.high is None or found.low == found.high:
         return ""  # one without width says nothing about new cases
     mark = "" if found.method == PERCENTILE else "$^{*}$"
-    return rf"{{\scriptsize {found.low:.3f}--{found.high:.3f}{mark}}}"
+    return rf"{{\scriptsize {_digits(found.low)}--{_digits(found.high)}{mark}}}"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.3f}".replace("-", "$-$")  # else a hyphen

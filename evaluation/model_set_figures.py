@@ -27,7 +27,7 @@ _DASHES: tuple[Any, ...] = ("solid", "dashed", "dashdot", "dotted", (0, (5, 1, 1
 _MARKS = "osD^vP"
 _PANELS = 4  # hit rules shown at most
 _MANY = 2  # later models: with more the forest plot shows the headlines alone
-_LEGEND: dict[str, Any] = {
+LEGEND: dict[str, Any] = {
     "frameon": True,
     "framealpha": 0.9,
     "edgecolor": "0.85",
@@ -55,7 +55,7 @@ def models_roc_figure(models: ModelSet) -> Figure | None:
                 label += _limits(primary(level.intervals.get("auc", {})))
                 curve = level.roc
                 handles += axes.plot(
-                    curve.false_positive_rate, curve.true_positive_rate, label=label, **_line(place)
+                    curve.false_positive_rate, curve.true_positive_rate, label=label, **curve_line(place)
                 )
             axes.set(
                 xlabel="False positive rate (1 − specificity)",
@@ -66,7 +66,7 @@ def models_roc_figure(models: ModelSet) -> Figure | None:
                 title=f"{LEVEL_TITLES[name].capitalize()} (n = {cases})",
             )
             _grid(axes)
-            axes.legend(handles=handles, title=_legend_title(models, "AUC"), loc="lower right", **_LEGEND)
+            axes.legend(handles=handles, title=_legend_title(models, "AUC"), loc="lower right", **LEGEND)
     return figure
 
 
@@ -103,7 +103,7 @@ def models_froc_figure(models: ModelSet) -> Figure | None:
             axes.set_xticks(ticks, [f"1/{1 / point:g}" if point < 1 else f"{point:g}" for point in ticks])
             axes.minorticks_off()
             _grid(axes)
-            axes.legend(handles=handles, title=_legend_title(models, "CPM"), loc="best", **_LEGEND)
+            axes.legend(handles=handles, title=_legend_title(models, "CPM"), loc="best", **LEGEND)
     return figure
 
 
@@ -219,7 +219,7 @@ def _draw_froc(axes: Axes, models: ModelSet, place: int, row: FrocRow) -> Line2D
         [*curve.sensitivity, curve.sensitivity[-1]],
         where="post",
         label=label,
-        **_line(place),
+        **curve_line(place),
     )
     return lines[0]
 
@@ -240,7 +240,8 @@ def _limits(interval: Interval | None) -> str:
     return f" [{interval.low:.3f}, {interval.high:.3f}]"
 
 
-def _line(place: int) -> dict[str, Any]:
+def curve_line(place: int) -> dict[str, Any]:
+    """Return colour, dashes and width of the curve of a model, by its place among the models."""
     return {"color": _colour(place), "linestyle": _DASHES[place % len(_DASHES)], "linewidth": 2.0}
 
 

@@ -18,6 +18,12 @@ from mammodet.datasets.errors import InputError
 
 _KEY = "mammodet"
 
+# What a file holds, by the first part of its format, and who takes it: told to those who give it to others.
+_HELD = {
+    "mammodet.detector": ("a detector", "mammodet score runs it"),
+    "mammodet.classifier": ("a classifier", "mammodet classify or mammodet heatmap run it"),
+}
+
 
 def write_tensor_file(path: Path, tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> None:
     """Write tensors with a header atomically; they are stored contiguous, on the CPU, in their own dtype."""
@@ -33,7 +39,11 @@ def write_tensor_file(path: Path, tensors: Mapping[str, Tensor], content: Mappin
 
 
 def read_content(path: Path, stated: str, remedy: str) -> dict[str, Any]:
-    """Return the header of a file of the format ``stated``; InputError for another or a damaged file."""
+    """Return the header of a file of the format ``stated``.
+
+    Raises InputError for a damaged file and for one of another format; of a file of mammodet that belongs to
+    other commands it names those.
+    """
     if not path.is_file():
         raise InputError("no such model file", file=path, remedy=remedy)
     try:
@@ -49,8 +59,7 @@ def read_content(path: Path, stated: str, remedy: str) -> dict[str, Any]:
     except (ValueError, AttributeError) as error:
         raise InputError(f"has a damaged header: {error!r}", file=path, remedy=remedy) from None
     if found != stated:
-        problem = f"is not of format {stated}"
-        raise InputError(problem, file=path, field="format", value=found, remedy=remedy)
+        raise _other_format(path, found, stated, remedy)
     return dict(content)
 
 
@@ -58,3 +67,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a file to the CPU."""
     tensors: dict[str, Tensor] = load_file(path)
     return tensors
+
+
+def _other_format(path: Path, found: Any, stated: str, remedy: str) -> InputError:
+    own, other = (_HELD.get(str(name).partition("/")[0]) for name in (stated, found))
+    if own is None or other is None or own == other:
+        return InputError(f"is not of format {stated}", file=path, field="format", value=found, remedy=remedy)
+    problem = f"is {other[0]}, not {own[0]}"
+    return InputError(problem, file=path, field="format", value=found, remedy=other[1])

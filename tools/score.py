@@ -10,31 +10,36 @@ and config.yaml. A run that was killed goes on where it was when it is started a
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mammodet.datasets.atomic import write_json
-from mammodet.datasets.coco import Coco, ImageRecord, write_coco
+from mammodet.datasets.coco import write_coco
 from mammodet.datasets.drawing import draw_boxes, write_png
 from mammodet.datasets.errors import InputError
-from mammodet.datasets.ledger import Ledger, file_key
-from mammodet.datasets.mammogram import Mammogram
+from mammodet.datasets.ledger import Ledger
 from mammodet.detection.composed import ComposedDetector
 from mammodet.detection.flips import Flips
 from mammodet.detection.inference import Detector
 from mammodet.detection.tiling import Tiles
-from mammodet.evaluation.fusion import SUPPRESSION_IOU, Fusion, breast_name, fuse, suppress_benign
+from mammodet.evaluation.fusion import SUPPRESSION_IOU, Fusion, fuse, suppress_benign
 from mammodet.evaluation.score_calibration import ScoreCalibration
+from mammodet.tools.batch import (
+    Done,
+    done_cases,
+    image_record,
+    images_of,
+    outcomes,
+    picture_name,
+    print_rejected,
+    run_fingerprint,
+)
 from mammodet.tools.cases import Case, allowing, find_cases, read_case, rejection
 from mammodet.tools.command import BAD_INPUT, run, write_config
 from mammodet.tools.score_tables import (
@@ -46,6 +51,11 @@ from mammodet.tools.score_tables import (
     with_probabilities,
     write_csv,
 )
+
+PROG = "mammodet score"
+# Options that change no image's outcome; the calibration is applied to the tables at the end, and may be
+# added to a finished run.
+FREE = {"paths", "model", "out", "calibration"}
 
 
 @dataclass(frozen=True)
@@ -119,19 +129,19 @@ class Scorer:
         except Exception as error:
             return {"rejected": rejection(error, case.path)}
         self._draw(case, opened.pixels, results)
-        record = case.record or _record(case, opened.mammogram)
+        record = image_record(case, opened.mammogram)
         return {"image": record, "results": results, "notes": list(opened.standardised.notes)}
 
     def _draw(self, case: Case, pixels: NDArray[np.float32], results: list[dict[str, Any]]) -> None:
         shown = suppress_benign([one for one in results if one["score"] >= self.threshold])
         if self.arguments.overlays == "all" or (self.arguments.overlays == "found" and shown):
-            name = f"{case.image_id:05d}_{case.path.stem[:50]}.png"
-            write_png(Path(self.arguments.out, "overlays", name), draw_boxes(pixels, [], shown))
+            path = Path(self.arguments.out, "overlays", f"{picture_name(case)}.png")
+            write_png(path, draw_boxes(pixels, [], shown))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``mammodet score`` and return its exit code."""
-    return run(Arguments, score, argv, prog="mammodet score", positional=("paths",))
+    return run(Arguments, score, argv, prog=PROG, positional=("paths",))
 
 
 def score(arguments: Arguments) -> int:
@@ -161,88 +171,24 @@ def score(arguments: Arguments) -> int:
     cases, skipped = find_cases(arguments.paths, detector.header.recipe)
     out = Path(arguments.out)
     scorer = Scorer(detector, threshold, arguments)
-    with Ledger(out / "ledger.sqlite", _fingerprint(arguments)) as ledger:
+    with Ledger(out / "ledger.sqlite", run_fingerprint(arguments, FREE)) as ledger:
         write_config(arguments, out / "config.yaml")
-        outcomes = list(_outcomes(scorer, cases, ledger))
+        scored = list(outcomes(cases, scorer.score, ledger, verb="scoring"))
     write_csv(out / "skipped.csv", ["file", "reason"], skipped)
-    return _write(out, arguments, threshold, list(zip(cases, outcomes, strict=True)), calibration)
-
-
-def _outcomes(scorer: Scorer, cases: Sequence[Case], ledger: Ledger) -> Iterator[dict[str, Any]]:
-    for case in tqdm(cases, unit="image", desc="scoring"):
-        # With the record, since a corrected side or pixel size in the COCO file changes the result.
-        key = (
-            json.dumps([case.image_id, file_key(case.path), case.record, case.prepared])
-            if case.path.is_file()
-            else ""
-        )
-        outcome = ledger.get(key)
-        if outcome is None:
-            outcome = scorer.score(case)
-            # What failed, for want of memory perhaps, is tried again by the next run.
-            if key and "rejected" not in outcome:
-                ledger.record(key, outcome)
-        yield outcome
-
-
-def _fingerprint(arguments: Arguments) -> str:
-    digest = hashlib.sha256(Path(arguments.model).read_bytes())
-    # The calibration is applied to the tables at the end, and may be added to a finished run.
-    others = {"paths", "model", "out", "calibration"}
-    options = {key: value for key, value in asdict(arguments).items() if key not in others}
-    digest.update(json.dumps([version("mammodet"), options], sort_keys=True).encode())
-    return digest.hexdigest()
-
-
-def _record(case: Case, mammogram: Mammogram | None) -> ImageRecord:
-    assert mammogram is not None  # prepared images have a record
-    side = mammogram.laterality
-    patient, study = mammogram.patient_id, mammogram.study_id
-    record: ImageRecord = {
-        "id": case.image_id,
-        "file_name": str(case.path.absolute()),
-        "width": mammogram.source_width,
-        "height": mammogram.source_height,
-        "patient_id": patient,
-        "study_id": study,
-        "laterality": side,
-        "view": mammogram.view,
-        "spacing_mm": None if mammogram.spacing_mm is None else list(mammogram.spacing_mm),
-        "age": mammogram.age,
-        "manufacturer": mammogram.manufacturer,
-        "sop_instance_uid": mammogram.sop_instance_uid,
-        "label": None,
-    }
-    if side is not None:
-        record["breast_id"] = breast_name(record)
-    return record
+    return _write(out, arguments, threshold, list(zip(cases, scored, strict=True)), calibration)
 
 
 def _write(
     out: Path,
     arguments: Arguments,
     threshold: float,
-    scored: Sequence[tuple[Case, dict[str, Any]]],
+    scored: Done,
     calibration: ScoreCalibration | None,
 ) -> int:
-    rejected = [(case, outcome["rejected"]) for case, outcome in scored if "rejected" in outcome]
-    done = [(case, outcome) for case, outcome in scored if "rejected" not in outcome]
-    write_csv(
-        out / "rejected.csv",
-        ["file", "reason"],
-        [{"file": str(case.path), "reason": reason} for case, reason in rejected],
-    )
+    done = done_cases(scored, out, PROG)
     if not done:
-        first = rejected[0][1]
-        print(
-            f"mammodet score: error: none of {len(scored)} files could be read; the first: {first}",
-            file=sys.stderr,
-        )
         return BAD_INPUT
-    images = [{**outcome["image"], "file_name": str(case.path.absolute())} for case, outcome in done]
-    prepared = done[0][0].prepared
-    info = {} if prepared is None else {"prepared": prepared}
-    coco = Coco(images, [], out.absolute() / "images.json", info=info)  # type: ignore[arg-type]
+    coco = images_of(done, out / "images.json")
     results = [result for _, outcome in done for result in outcome["results"]]
     fusion = fuse(coco, results, threshold)
     write_coco(coco, coco.path)
@@ -257,7 +203,7 @@ def _write(
         breasts_table = _calibrated(calibration, "breast", breasts_table, by_breast)
     write_csv(out / "images.csv", *images_table)
     write_csv(out / "breasts.csv", *breasts_table)
-    _print_summary(out, arguments, fusion, len(rejected))
+    _print_summary(out, arguments, fusion, scored, done)
     return 0
 
 
@@ -268,14 +214,12 @@ def _calibrated(calibration: ScoreCalibration, level: str, table: Table, scores:
     return with_probabilities(*table, calibration.probabilities(level, scores))
 
 
-def _print_summary(out: Path, arguments: Arguments, fusion: Fusion, rejected: int) -> None:
+def _print_summary(out: Path, arguments: Arguments, fusion: Fusion, scored: Done, done: Done) -> None:
     malignant = sum(verdict.malignant for verdict in fusion.breasts.values())
     print(
         f"{len(fusion.images)} images of {len(fusion.breasts)} breasts scored, {malignant} breasts malignant"
     )
-    if rejected:
-        print(f"{rejected} files could not be read: {out / 'rejected.csv'}")
-        print("mammodet evaluate would count them as images in which nothing was found")
+    print_rejected(scored, done, out)
     print(f"results: {out / 'predictions.json'}, {out / 'images.csv'}, {out / 'breasts.csv'}")
     if arguments.overlays != "none":
         print(f"overlays: {out / 'overlays'}")

@@ -1,11 +1,20 @@
-"""A small phantom screening set and a detector trained on it for a few steps, made once for all tests."""
+"""A small phantom screening set, a detector trained on it for a few steps, and a classifier of patches."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
+from mammodet.classification.classifier import Classifier
+from mammodet.classification.model_file import ClassifierHeader, write_model
+from mammodet.classification.patch_networks import PatchNetworkConfig, build_patch_network
+from mammodet.classification.task import Task
+from mammodet.datasets.standardise import Recipe
 from mammodet.tools import cli
 
 SMALL_MODEL = """
@@ -47,3 +56,46 @@ def trained(phantom: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactor
         == 0
     )
     return out
+
+
+@pytest.fixture(scope="session")
+def write_classifier() -> Callable[..., Path]:
+    """Return what writes a classifier of patches of 64 px whose score rises with the brightness of a patch.
+
+    Its weights are set by hand, so that where the heat must lie is known beforehand. A patch of a mean of 0.7
+    scores 0.5, one of 0.3 nothing, one of 1.0 nearly 1.
+    """
+    classes = {"normal": ("normal",), "suspicious": ("benign", "malignant")}
+    config = PatchNetworkConfig(
+        "resnet18", size=64, classes=tuple(classes), channels=1, image_mean=0.0, image_std=1.0
+    )
+    network = build_patch_network(config).eval()
+    _average(network, slope=20.0, half=0.7)
+
+    def write(path: Path, recipe: Recipe | None = None, **task: Any) -> Path:
+        told = Task(**{"source": "patches", "classes": classes, **task})
+        write_model(path, network.state_dict(), ClassifierHeader(config, told, recipe or Recipe(), ""))
+        return path
+
+    return write
+
+
+def _average(network: Classifier, slope: float, half: float) -> None:
+    """Let every convolution average its first channel, and the last layer weigh that."""
+    with torch.no_grad():
+        for name, layer in network.body.named_modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.zero_()
+                # What goes around a block is added to what goes through it, and stays out where it can.
+                if "downsample" not in name:
+                    layer.weight[0, 0] = 1 / layer.weight[0, 0].numel()
+        full = network.features(torch.ones(1, 1, 64, 64))[0, 0]
+        network.head.weight.zero_()
+        network.head.weight[1, 0] = slope / full
+        network.head.bias.copy_(torch.tensor([0.0, -slope * half]))
+
+
+@pytest.fixture(scope="session")
+def classifier(write_classifier: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of that classifier, with the default recipe."""
+    return write_classifier(tmp_path_factory.mktemp("classifier") / "patches.safetensors")

@@ -73,16 +73,15 @@ def found(folder: Path, printed: str) -> list[str]:
 
 
 def test_no_output_of_any_command_holds_a_secret(
-    archive: Path, trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    archive: Path, trained: Path, classifier: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     coco = str(tmp_path / "coco.json")
     data = tmp_path / "data"
     shutil.copytree(archive / "images", data / "images")
     shutil.copytree(archive / "masks", data / "masks")
     model = str(trained / "model.safetensors")
-    out = {
-        name: str(tmp_path / "out" / name) for name in ("doctor", "prepared", "yolo", "csv", "score", "split")
-    }
+    names = ("doctor", "prepared", "yolo", "csv", "score", "heatmap", "split")
+    out = {name: str(tmp_path / "out" / name) for name in names}
     for command in (
         [
             "convert",
@@ -101,6 +100,7 @@ def test_no_output_of_any_command_holds_a_secret(
         ["export", "yolo", coco, "--out", out["yolo"], "--images", "png"],
         ["export", "csv", coco, "--out", out["csv"]],
         ["score", str(archive), "--model", model, "--out", out["score"], "--id", "hash", "--device", "cpu"],
+        ["heatmap", str(archive), "--model", str(classifier), "--out", out["heatmap"], "--id", "hash"],
     ):
         cli.main(command)  # bad files make some commands fail, and they must not tell why with a secret
     printed = "".join(capfd.readouterr())
@@ -108,6 +108,7 @@ def test_no_output_of_any_command_holds_a_secret(
     shutil.rmtree(data)  # the input itself
     written = ["coco.json", "coco.audit.html", "out/overlays", "out/doctor/doctor.json", "out/split/a.json"]
     written += ["out/prepared/coco.json", "out/yolo/data.yaml", "out/csv/boxes.csv", "out/score/rejected.csv"]
+    written += ["out/heatmap/rejected.csv", "out/heatmap/images.json"]
     assert [name for name in written if not (tmp_path / name).exists()] == []
     assert found(tmp_path, printed) == []
 
