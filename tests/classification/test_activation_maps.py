@@ -30,7 +30,7 @@ def network_of(name: str) -> Classifier:
     return build_patch_network(PatchNetworkConfig(name, classes=classes, **LEVEL)).eval()
 
 
-every_network = pytest.mark.parametrize("name", ["resnet18", "resnet50", "alexnet", "sppnet"])
+every_network = pytest.mark.parametrize("name", ["resnet18", "alexnet", "sppnet"])
 
 
 @every_network
@@ -99,53 +99,55 @@ def test_cells_lie_where_their_pixels_are(name):
             module.forward = lambda x, m=module: functional.avg_pool2d(
                 functional.pad(x, (m.padding,) * 4), m.kernel_size, m.stride
             )
-    image = torch.full((1, 1, 800, 800), 0.9, requires_grad=True)
+    image = torch.full((1, 1, 600, 600), 0.9, requires_grad=True)
     kept = []
     last_map(network.body).layer.register_forward_hook(lambda *passed: kept.append(passed[2]))
     network.features(image)
-    row, column = 12, 11
+    row, column = 9, 8
     kept[0][0, :, row, column].sum().backward()
     weights = image.grad[0, 0].abs()
-    middle = [float((weights.sum(1 - axis) * torch.arange(800)).sum() / weights.sum()) for axis in (0, 1)]
+    middle = [float((weights.sum(1 - axis) * torch.arange(600)).sum() / weights.sum()) for axis in (0, 1)]
     # A convolution with stride 2 and an even size has its middle between two pixels.
     assert middle == pytest.approx([first + row * stride, first + column * stride], abs=1.0)
 
 
-def test_the_hottest_place_lies_where_the_class_is():
-    """Trained to tell a bright left upper corner from a bright right lower one, among brighter distractors."""
+def test_the_hottest_place_lies_in_the_bright_corner():
+    """Trained for seconds to tell a bright square in a corner from a dark one."""
     torch.manual_seed(0)
-    config = PatchNetworkConfig("resnet18", size=128, classes=("spot", "stripes"), channels=1, **LEVEL)
+    config = PatchNetworkConfig("resnet18", size=96, classes=("dark", "bright"), channels=1, **LEVEL)
     network = build_patch_network(config).train()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3)
     draw = np.random.default_rng(0)
-    for _ in range(25):
-        images, classes, _ = scenes(draw, 16)
+    for _ in range(12):
+        images, classes, _ = scenes(draw, 8)
         loss = functional.cross_entropy(network(images), classes)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+    with torch.no_grad():  # the normalisation's averages follow the last weights
+        for _ in range(6):
+            network(scenes(draw, 16)[0])
     network.eval()
     images, classes, places = scenes(np.random.default_rng(1), 24)
     seen = see(network, images)
     assert (seen.probabilities.argmax(axis=1) == classes.numpy()).mean() > 0.9
+    stride, first = cell_grid(network)
     for method in ("gradcam", "hirescam"):
-        heat = class_heat(network, seen, classes.tolist(), method)
-        inside = []
-        for one, (x, y) in zip(heat, places, strict=True):
-            column, row = peak(to_source(one, *cell_grid(network)[:1], Geometry(128, 128)))
-            inside.append(abs(column - x) <= 32 and abs(row - y) <= 32)
-        assert np.mean(inside) > 0.8, method  # a cell has 32 px; by chance a quarter of the places
+        heat = class_heat(network, seen, [1] * 24, method)
+        hottest = [peak(to_source(one, stride, Geometry(96, 96), first=first)) for one in heat]
+        inside = [
+            max(abs(column - x), abs(row - y)) <= 20
+            for (column, row), (x, y), kind in zip(hottest, places, classes, strict=True)
+            if kind == 1
+        ]
+        assert len(inside) > 6 and np.mean(inside) > 0.8, method  # a quarter by chance
 
 
-def scenes(draw: np.random.Generator, count: int) -> tuple[torch.Tensor, torch.Tensor, list[tuple[int, int]]]:
-    """Return images with a round spot (class 0) or stripes (class 1) at a random place, and the places."""
-    images = draw.normal(0.3, 0.05, (count, 1, 128, 128)).astype(np.float32)
+def scenes(draw: np.random.Generator, count: int) -> tuple[torch.Tensor, torch.Tensor, list[list[int]]]:
+    """Return images with a dark (class 0) or bright square in one of the corners, and its middles."""
+    images = draw.normal(0.3, 0.05, (count, 1, 96, 96)).astype(np.float32)
     classes = draw.integers(0, 2, count)
-    places = []
-    rows, columns = np.mgrid[:128, :128]
-    for image, kind in zip(images[:, 0], classes, strict=True):
-        x, y = (int(one) for one in draw.integers(20, 108, 2))
-        near = np.hypot(columns - x, rows - y) < 14
-        image[near & ((kind == 0) | (columns % 6 < 3))] += 0.6
-        places.append((x, y))
+    places = draw.choice([16, 80], (count, 2)).tolist()
+    for image, kind, (x, y) in zip(images[:, 0], classes, places, strict=True):
+        image[y - 12 : y + 12, x - 12 : x + 12] += 0.6 if kind else -0.3
     return torch.from_numpy(images), torch.from_numpy(classes), places
