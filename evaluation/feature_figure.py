@@ -57,9 +57,9 @@ def feature_figure(
         axes.set(
             xticks=[],
             yticks=[],
-            aspect="equal",
             title=f"Features of {len(known)} cases (t-SNE, perplexity {placed.perplexity:.3g})",
         )
+        axes.set_aspect("equal", adjustable="datalim")
         axes.spines[:].set_visible(False)
         legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=3, frameon=False)
         for handle in legend.legend_handles:

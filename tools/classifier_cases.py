@@ -57,8 +57,8 @@ class ClassifierCase:
     ----------
     name:
         Of its pictures.
-    path, file:
-        The file that is read, and the one that the pixels come from, as people know it.
+    path, file, image:
+        The file that is read, the one that the pixels come from, and the image that it is in the input.
     patient:
         What cases of one patient share; it is never written.
     truth:
@@ -75,6 +75,7 @@ class ClassifierCase:
     name: str
     path: Path
     file: str
+    image: str
     patient: str
     truth: int | None
     key: str
@@ -179,6 +180,7 @@ def _image(case: Case, truth: int | None, recipe: Recipe) -> ClassifierCase:
         name=f"{case.image_id:05d}_{case.path.stem[:50]}",
         path=case.path,
         file=str(case.path.absolute()),
+        image=str(case.image_id),
         patient=str(case.path) if case.record is None else "/".join(patient_of(case.record)),
         truth=truth,
         key=json.dumps([*known, file_key(case.path)]) if case.path.is_file() else "",
@@ -221,6 +223,7 @@ def _patch(store: PatchStore, patch: Patch, truth: int) -> ClassifierCase:
         name=f"{patch.id:06d}_{Path(patch.file).stem[:40]}",
         path=store.path,
         file=patch.file,
+        image=patch.image,
         patient=patch.patient,
         truth=truth,
         key=json.dumps([str(store.path.absolute()), store.info, patch.id, patch.image, *window, truth]),

@@ -91,6 +91,7 @@ class CaseExplainer:
         return {
             "id": case.id,
             "file": case.file,
+            "image": case.image,
             "frame": list(case.frame or (0, 0, width, height)),
             "truth": None if case.truth is None else names[case.truth],
             "predicted": names[predicted],
@@ -159,8 +160,9 @@ def verdict(outcome: Mapping[str, Any]) -> str:
 
 
 def facts(outcome: Mapping[str, Any]) -> str:
-    """Return what a case is: its number and its file's name."""
-    return f"{outcome['id']}  {Path(outcome['file']).name}"
+    """Return what a case is: its number, its image when it is a part of one, and the file's name."""
+    part = outcome["image"] != str(outcome["id"])
+    return "  ".join([str(outcome["id"]), *[outcome["image"]] * part, Path(outcome["file"]).name])
 
 
 def tone(outcome: Mapping[str, Any]) -> Tone:

@@ -31,6 +31,7 @@ _NEIGHBOUR_COLUMNS = [
     "rank",
     "neighbour_id",
     "neighbour_file",
+    "neighbour_image",
     "neighbour_truth",
     "distance",
 ]
@@ -95,6 +96,8 @@ def write_neighbours(
     known = references
     if known is None:
         known = [Known(one.case, one.features) for one in explained if one.case.truth is not None]
+    if not known:
+        return ["no neighbours of errors: none of the reference cases could be read"], []
     found = nearest(
         np.stack([one.features for one in wrong]),
         [one.case.patient for one in wrong],
@@ -110,8 +113,9 @@ def write_neighbours(
     write_csv(out / "neighbours.csv", _NEIGHBOUR_COLUMNS, rows)
     if not rows:
         return ["no neighbours of errors: there are no cases of other patients"], []
-    title = "the surest errors (left), and the cases of other patients that are nearest in feature space"
-    write_png(out / "neighbours.png", draw_sheet([("", pictures)], title))
+    title = "the surest errors, and the cases of other patients that are nearest by their features"
+    legend = "class and cosine distance; blue frame: the true class of the error, orange frame: another class"
+    write_png(out / "neighbours.png", draw_sheet([(legend, pictures)], title))
     return [], [out / "neighbours.png"]
 
 
@@ -132,6 +136,7 @@ def _row(
         "rank": rank,
         "neighbour_id": other.id,
         "neighbour_file": other.file,
+        "neighbour_image": other.image,
         "neighbour_truth": _truth(other, classes),
         "distance": round(near.distance, 6),
     }

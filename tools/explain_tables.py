@@ -35,7 +35,7 @@ def write_cases(
     outcomes = [one.outcome for one in explained]
     told = {"method": method, "classes": list(classes), "score_class": score_class, **summary(outcomes)}
     write_json(out / "explain.json", {**told, "results": outcomes})
-    columns = [*_COLUMNS[:8], *(f"p_{name}" for name in classes), *_COLUMNS[8:]]
+    columns = [*_COLUMNS[:9], *(f"p_{name}" for name in classes), *_COLUMNS[9:]]
     write_csv(out / "cases.csv", columns, [_row(one, score_class) for one in outcomes])
     return _lines(told)
 
@@ -85,6 +85,7 @@ def summary(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 _COLUMNS = [
     "id",
     "file",
+    "image",
     "x",
     "y",
     "width",
@@ -106,7 +107,9 @@ _COLUMNS = [
 
 def _row(outcome: Mapping[str, Any], score_class: str) -> dict[str, Any]:
     """Return the row of cases.csv; what is not known stays empty."""
-    row = {name: outcome[name] for name in ("id", "file", "truth", "predicted", "explained", "lesions")}
+    row = {
+        name: outcome[name] for name in ("id", "file", "image", "truth", "predicted", "explained", "lesions")
+    }
     row |= {
         name: round(value, 3)
         for name, value in zip(("x", "y", "width", "height"), outcome["frame"], strict=True)
