@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mammodet.classification.case_pictures import (
@@ -36,6 +36,7 @@ def test_small_inputs_are_enlarged_and_large_ones_reduced(shape, expected):
     assert case_panel(np.zeros(shape, np.float32)).shape == (*expected[::-1], 3)
 
 
+@settings(deadline=None)
 @given(width=st.integers(1, 300), height=st.integers(1, 300), count=st.integers(1, 4))
 def test_panels_can_be_cut_out_of_a_row_again(width, height, count):
     pictures = [panel(width, height, 40 * number) for number in range(count)]

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cosine
 
@@ -60,6 +60,7 @@ def test_a_constant_feature_tells_nothing():
     assert (scaled[:, 1] == 0).all()
 
 
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     cases=st.integers(1, 6),
