@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.transforms.v2.functional import gaussian_blur
 
 from mammodet.datasets.errors import InputError
 
@@ -36,6 +38,11 @@ class Classifier(nn.Module):
         Normalisation of pixels of 0 to 1, before they are repeated.
     dropout:
         Share of features that training leaves out in front of the last layer.
+    blur:
+        Standard deviation, in pixels, of the Gaussian that pixels are blurred with before all else; 0 does
+        not.
+    resize:
+        Side of the square that images are then resized to; None keeps their size.
     """
 
     def __init__(
@@ -48,6 +55,8 @@ class Classifier(nn.Module):
         mean: float,
         std: float,
         dropout: float,
+        blur: float = 0.0,
+        resize: int | None = None,
     ) -> None:
         super().__init__()
         self.body = body
@@ -57,9 +66,18 @@ class Classifier(nn.Module):
         self.channels = channels
         self.mean = mean
         self.std = std
+        self.blur = blur
+        self.resize = resize
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the last layer gets, [N, D], of float images [N, 1, H, W] of 0 to 1."""
+        if self.blur:
+            reach = 2 * math.ceil(3 * self.blur) + 1
+            images = gaussian_blur(images, [reach, reach], [self.blur, self.blur])
+        if self.resize is not None:
+            images = functional.interpolate(
+                images, (self.resize, self.resize), mode="bilinear", antialias=True, align_corners=False
+            )
         normalised = (images - self.mean) / self.std
         found: Tensor = self.body(normalised.expand(-1, self.channels, -1, -1))
         return found

@@ -8,8 +8,9 @@ Published with them:
 
 We know the constants of neither normalisation. Here pixels are 0 to 1 by the recipe, and ``image_mean`` and
 ``image_std`` are those of the training patches unless given, as for the detector; for ImageNet's own take
-``IMAGENET_GREY_MEAN`` and ``IMAGENET_GREY_STD``. Patches are not resized: all networks take any size, so
-nothing has to be enlarged to 224 px. Blurring belongs to the transforms of training.
+``IMAGENET_GREY_MEAN`` and ``IMAGENET_GREY_STD``. How much was blurred and to which size patches were resized
+is not known to us either; ``blur`` and ``resize`` are part of the network, so that a heatmap does the same.
+All networks take any size, so nothing has to be enlarged to 224 px.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class PatchNetworkConfig:
         channels: channels of the first convolution; 3 gets the grey image three times, 1 gets it once.
         image_mean: mean of the pixels, 0 to 1; null means measured on the training patches.
         image_std: their standard deviation; null means measured on the training patches.
+        blur: standard deviation in pixels of the Gaussian that patches are blurred with; 0 does not.
+        resize: side in pixels that patches are resized to after that; null keeps their size.
     """
 
     network: Literal["alexnet", "resnet18", "resnet34", "resnet50", "resnet101"] = "resnet18"
@@ -55,13 +58,18 @@ class PatchNetworkConfig:
     channels: Literal[1, 3] = 3
     image_mean: float | None = None
     image_std: float | None = None
+    blur: float = 0.0
+    resize: int | None = None
 
     def __post_init__(self) -> None:
         check_choice("network", self.network, NETWORKS)
         check_choice("channels", self.channels, (1, 3))
         smallest = _SMALLEST.get(self.network, 32)
-        if not smallest <= self.size <= 4096:
-            raise InputError(f"must be {smallest} to 4096 px", field="model.size", value=self.size)
+        for name, side in (("size", self.size), ("resize", self.resize)):
+            if side is not None and not smallest <= side <= 4096:
+                raise InputError(f"must be {smallest} to 4096 px", field=f"model.{name}", value=side)
+        if not 0 <= self.blur <= 100:
+            raise InputError("must be 0 to 100 px", field="model.blur", value=self.blur)
         check_outputs(self.classes, self.dropout)
         check_normalisation(self.image_mean, self.image_std)
 
@@ -89,7 +97,15 @@ def build_patch_network(config: PatchNetworkConfig, weights: str = "none") -> Cl
     else:
         (body, features), dropout = resnet_body(config.network, config.channels), config.dropout or 0.0
     network = Classifier(
-        body, features, config.classes, channels=config.channels, mean=mean, std=std, dropout=dropout
+        body,
+        features,
+        config.classes,
+        channels=config.channels,
+        mean=mean,
+        std=std,
+        dropout=dropout,
+        blur=config.blur,
+        resize=config.resize,
     )
     load_start_weights(network, weights, config.network)
     return network

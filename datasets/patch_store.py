@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.geometry import Geometry
-from mammodet.datasets.patch_draws import BalancedDraws, Pool
+from mammodet.datasets.patch_draws import BalancedDraws, Drawn, Pool
 from mammodet.datasets.patch_records import Patch, decode, mapped_folder, pixel_type
 from mammodet.datasets.patch_schema import connect_reader, read_info, snapshot, told
 
@@ -140,7 +140,10 @@ class PatchStore:
 
         It depends on nothing but the store, ``draws`` and these numbers.
         """
-        drawn = draws.draw(size, epoch, step)
+        return self.read(draws.draw(size, epoch, step))
+
+    def read(self, drawn: Drawn) -> PatchBatch:
+        """Return the patches that were drawn."""
         where = "WHERE p.stratum = ? AND p.place = ?"
         ids, pixels = self._pixels(
             where, list(zip(drawn.strata.tolist(), drawn.places.tolist(), strict=True))
@@ -189,6 +192,10 @@ class PatchStore:
                     ambiguous=bool(row[13]),
                     remark=row[14],
                 )
+
+    def labels(self) -> dict[int, str]:
+        """Return the class of each stratum that draws name."""
+        return {number: label for number, _, label, _ in self._strata()}
 
     def _strata(self) -> list[tuple[int, str, str, int]]:
         with told(self.path):

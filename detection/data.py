@@ -17,10 +17,11 @@ from mammodet.datasets.errors import InputError
 from mammodet.datasets.geometry import Geometry
 from mammodet.datasets.prepared import load_standardised, require_recipe
 from mammodet.datasets.standardise import Recipe
-from mammodet.detection.augment import AugmentConfig, build_augmentation, sample
 from mammodet.detection.crops import Boxes, TrainingInput, boxes_in_window, training_window
 from mammodet.detection.tiling import Window
+from mammodet.networks.augment import AugmentConfig, build_augmentation, sample
 from mammodet.networks.loading import Draw
+from mammodet.networks.pixel_statistics import PixelStatistics
 
 _NO_BOXES = np.zeros((0, 4), dtype=np.float32)
 Batch = tuple[list[Tensor], list[dict[str, Any]]]
@@ -156,20 +157,19 @@ def measure_images(coco: Coco, recipe: Recipe, limit: int = 100) -> ImageStatist
     """
     step = max(1, -(-len(coco.images) // limit))
     chosen = coco.images[::step]
-    means, squares, spacings = [], [], []
+    pixels, spacings = PixelStatistics(), []
     width = height = boxes = lost = 0
     for image in chosen:
         prepared = load_standardised(coco, image, recipe)
         own = [one for one in coco.annotations_of[image["id"]] if counts(one)]
         boxes += len(own)
         lost += len(own) - len(boxes_in_frame(own, prepared.geometry)[0])
-        means.append(float(prepared.pixels.mean(dtype=np.float64)))
-        squares.append(float(np.square(prepared.pixels, dtype=np.float64).mean()))
+        pixels.add(prepared.pixels)
         height, width = (max(pair) for pair in zip((height, width), prepared.pixels.shape, strict=True))
         if prepared.spacing_mm is not None:
             spacings.append(prepared.spacing_mm)
-    mean = sum(means) / len(means)
-    std = max(sum(squares) / len(squares) - mean**2, 0.0) ** 0.5
-    if std == 0:
+    if pixels.std == 0:
         raise InputError("every pixel has the same value", file=coco.path, field="images")
-    return ImageStatistics(mean, std, len(chosen), (width, height), tuple(spacings), boxes, lost)
+    return ImageStatistics(
+        pixels.mean, pixels.std, len(chosen), (width, height), tuple(spacings), boxes, lost
+    )

@@ -11,11 +11,11 @@ from torch.utils.data import DataLoader, Dataset
 from mammodet.datasets.coco import Coco, counts
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.standardise import Recipe
-from mammodet.detection.augment import AugmentConfig
 from mammodet.detection.crops import Boxes, TrainingInput
 from mammodet.detection.data import Batch, LesionDataset, collate
 from mammodet.detection.model_file import fingerprint
 from mammodet.detection.sampling import LesionSampler
+from mammodet.networks.augment import AugmentConfig
 from mammodet.networks.loading import EqualShares, ResumableLoader, end_readers_at_exit, leave_signals
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from mammodet.datasets.errors import InputError
-from mammodet.networks.loading import Draw, seed_of
+from mammodet.networks.loading import Draw, cycled, seed_of
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,7 @@ class LesionSampler(Sampler[Draw]):
             return random.permutation(count)
         lesions = round(self.lesion_share * count)
         drawn = [
-            _cycled(pool, wanted, random)
+            cycled(pool, wanted, random)
             for pool, wanted in ((self._with, lesions), (self._without, count - lesions))
         ]
         return random.permutation(np.concatenate(drawn))
-
-
-def _cycled(pool: NDArray[np.int64], wanted: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """Draw so that no image comes a second time before all have come once."""
-    rounds = [random.permutation(pool) for _ in range(-(-wanted // len(pool)))] if wanted else []
-    return np.concatenate(rounds)[:wanted] if rounds else pool[:0]

@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 
@@ -85,6 +86,12 @@ class EqualShares(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         for place in range(len(self)):
             yield (place * self.world_size + self.rank) % self.count
+
+
+def cycled(pool: NDArray[np.int64], wanted: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Draw so that no item of the pool comes a second time before all have come once, int64 [wanted]."""
+    rounds = [random.permutation(pool) for _ in range(-(-wanted // len(pool)))] if wanted else []
+    return np.concatenate(rounds)[:wanted] if rounds else pool[:0]
 
 
 def leave_signals(worker: int) -> None:

@@ -23,6 +23,7 @@ COMMANDS = {
     "anchors": ("anchors", "fit the detector's anchors to the lesions of a COCO file"),
     "export": ("export", "write a COCO file's boxes for other trainers: YOLO, Pascal VOC or CSV"),
     "train-det": ("train_det", "train a Faster R-CNN lesion detector"),
+    "train-cls": ("train_cls", "train a classifier of whole mammograms, of patches or of lesions"),
     "cross-validate": (
         "cross_validate",
         "train, score and evaluate a detector fold by fold",

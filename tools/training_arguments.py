@@ -9,11 +9,11 @@ import torch
 
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.standardise import Recipe
-from mammodet.detection.augment import AugmentConfig
 from mammodet.detection.crops import TrainingInput
 from mammodet.detection.losses import LossConfig
 from mammodet.detection.model import DetectorConfig
 from mammodet.detection.sampling import SamplingConfig
+from mammodet.networks.augment import AugmentConfig
 from mammodet.networks.optim import OptimConfig
 from mammodet.tools.training_options import TrainerConfig, check_options
 

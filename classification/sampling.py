@@ -1,0 +1,95 @@
+"""Which whole image or lesion comes next in training: a function of seed, epoch and position."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+from mammodet.networks.loading import Draw, cycled, seed_of
+
+_BUCKET = 8  # batches that are sorted by size together
+
+
+class ClassSampler(Sampler[Draw]):
+    """Draws examples at random, if wanted as many of every class, those of like size in one batch.
+
+    Images of a batch are padded to the largest of them. So the order, which is random, is sorted by size
+    within every few batches, and the batches are shuffled.
+
+    Parameters
+    ----------
+    targets:
+        The class of every example, from 0.
+    sizes:
+        (height, width) of every example.
+    balanced:
+        Whether every class is drawn as often as any other; an epoch is as long as before, and the rarer
+        class comes more than once.
+    batch_size:
+        Of one process.
+    rank, world_size:
+        This process among all; every process gets the same number of examples, the last ones being repeated.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[int],
+        sizes: Sequence[tuple[float, float]],
+        *,
+        seed: int,
+        balanced: bool,
+        batch_size: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        kinds = np.asarray(targets, dtype=np.int64)
+        self._pools = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
+        self._sizes = np.asarray(sizes, dtype=np.float64).reshape(len(kinds), 2)
+        self.seed = seed
+        self.balanced = balanced
+        self.batch_size = batch_size
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+        self.start = 0  # examples of this process that the epoch to go on with has had
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._sizes) / self.world_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; another one than the one to go on with starts at its first example."""
+        if epoch != self.epoch:
+            self.epoch, self.start = epoch, 0
+
+    def __iter__(self) -> Iterator[Draw]:
+        order = self.order()
+        for place in range(self.start, len(self)):
+            position = place * self.world_size + self.rank
+            yield Draw(int(order[position % len(order)]), seed_of(self.seed, self.epoch, position))
+
+    def order(self) -> NDArray[np.int64]:
+        """Return the places of the examples of this epoch, int64 [N], the same in every process."""
+        random = np.random.default_rng([self.seed, self.epoch])
+        count = len(self._sizes)
+        drawn = random.permutation(count)
+        if self.balanced:
+            # The classes take turns, beginning with another one each epoch, so that none has the odd ones.
+            turns = np.roll(np.arange(len(self._pools)), self.epoch)
+            wanted = [len(range(place, count, len(turns))) for place in range(len(turns))]
+            pools = [cycled(self._pools[kind], n, random) for kind, n in zip(turns, wanted, strict=True)]
+            drawn = random.permutation(np.concatenate(pools))
+        return self._bucketed(drawn, random)
+
+    def _bucketed(self, drawn: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
+        batch = self.batch_size * self.world_size
+        found: list[NDArray[np.int64]] = []
+        for first in range(0, len(drawn), batch * _BUCKET):
+            chunk = drawn[first : first + batch * _BUCKET]
+            ordered = chunk[np.lexsort(self._sizes[chunk].T)]
+            whole = len(ordered) // batch * batch
+            batches = ordered[:whole].reshape(-1, batch)
+            found += [*batches[random.permutation(len(batches))], ordered[whole:]]
+        return np.concatenate(found)

@@ -1,0 +1,172 @@
+"""What mammodet train-cls can be told, on the command line or in a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mammodet.classification.task import Task
+from mammodet.classification.variation import VariationConfig
+from mammodet.datasets.errors import InputError
+from mammodet.datasets.standardise import Recipe
+from mammodet.networks.optim import OptimConfig
+from mammodet.tools.training_options import TrainerConfig, check_options
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """What a network is built with; null takes the usual value of the model.
+
+    Args:
+        backbone: of sppnet, the ResNet under its pooling; null means resnet18, as published.
+        levels: of sppnet, bins along a side of each grid of the pooling; null means 1, 2 and 4.
+        dropout: share of features that training leaves out in front of the last layer; null means 0.5 for
+            alexnet and 0 for the others.
+        channels: of the first convolution; 3 gets the grey image three times, 1 gets it once.
+        image_mean: mean of the pixels, 0 to 1; null means measured on the training cases.
+        image_std: their standard deviation; null means measured on the training cases.
+        blur: of patches, standard deviation in pixels of the Gaussian that they are blurred with; 0 does not.
+        resize: of patches, side in pixels that they are resized to after that; null keeps their size.
+    """
+
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] | None = None
+    levels: tuple[int, ...] | None = None
+    dropout: float | None = None
+    channels: Literal[1, 3] = 3
+    image_mean: float | None = None
+    image_std: float | None = None
+    blur: float = 0.0
+    resize: int | None = None
+
+
+@dataclass(frozen=True)
+class ClassLoss:
+    """Cross-entropy, and what it does about classes that are rare.
+
+    Args:
+        class_weights: weight of every output in the order of task.classes; balanced makes rare classes count
+            as much as frequent ones; null weighs all cases alike.
+        label_smoothing: share of the target that is spread over all outputs, 0 to below 1.
+        balanced_batches: draw every class as often as any other.
+    """
+
+    class_weights: tuple[float, ...] | Literal["balanced"] | None = None
+    label_smoothing: float = 0.0
+    balanced_batches: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise InputError("must be 0 to below 1", field="loss.label_smoothing", value=self.label_smoothing)
+        weights = self.class_weights
+        if isinstance(weights, tuple) and not all(0 < one < float("inf") for one in weights):
+            raise InputError("must be above 0", field="loss.class_weights", value=weights)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train a classifier of whole mammograms, of patches or of lesions.
+
+    Args:
+        train: for whole mammograms and lesions a COCO file, for patches a patch store.
+        out: folder for the model, checkpoints and curves.
+        val: the same for validation; a patch store may hold both splits, and null takes its split val.
+        train_split: of a patch store, the split that is learned.
+        val_split: of a patch store, the split that is validated.
+        model: network; sppnet takes whole mammograms or lesions of any size, the others take patches.
+        weights: where training starts: imagenet, none, or a file (model, checkpoint or state dict).
+        resume: go on from the last checkpoint in the folder.
+        requeue: start, or go on where the folder holds a checkpoint; on SIGUSR1 save and have SLURM start
+            the job again.
+        epochs: passes over the training cases.
+        max_steps: stop after this many optimiser steps; null means no limit.
+        max_minutes: stop after this many minutes; null means no limit.
+        batch_size: cases per step.
+        accumulate: batches whose gradients are added up before a step.
+        ema: decay of the moving average of the weights that is validated and kept; null means no average.
+        deterministic: only operations that give the same bits every time.
+        checkpoint_minutes: most minutes of training that a kill loses.
+        checkpoint_steps: save after every so many optimiser steps, too.
+        workers: processes that read images.
+        val_every: epochs between validations.
+        patience: stop when the monitored metric has not improved for this many validations; null means never.
+        monitor: validation metric that chooses the best epoch.
+        precision: fp32, bf16, or auto (bf16 where this machine is faster with it).
+        device: cpu, cuda, mps, or auto.
+        seed: of weights, order and augmentation.
+        trainer: several GPUs and machines.
+        task: what is told apart.
+        network: how the network is built.
+        recipe: how mammograms become pixels; patches have that of their store.
+        augment: how training cases are varied.
+        loss: rare classes.
+        optim: optimiser and learning rate.
+    """
+
+    train: str
+    out: str
+    val: str | None = None
+    train_split: str = "train"
+    val_split: str = "val"
+    model: Literal["sppnet", "alexnet", "resnet18", "resnet34", "resnet50", "resnet101"] = "sppnet"
+    weights: str = "imagenet"
+    resume: bool = False
+    requeue: bool = False
+    epochs: int = 50
+    max_steps: int | None = None
+    max_minutes: float | None = None
+    batch_size: int = 4
+    accumulate: int = 1
+    ema: float | None = None
+    deterministic: bool = False
+    checkpoint_minutes: float = 10.0
+    checkpoint_steps: int | None = None
+    workers: int = 2
+    val_every: int = 1
+    patience: int | None = None
+    monitor: Literal["AUC", "accuracy", "loss"] = "AUC"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: str = "auto"
+    seed: int = 0
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    task: Task = field(default_factory=Task)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    recipe: Recipe = field(default_factory=Recipe)
+    augment: VariationConfig = field(default_factory=VariationConfig)
+    loss: ClassLoss = field(default_factory=ClassLoss)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if (self.model == "sppnet") == (self.task.source == "patches"):
+            raise InputError(
+                f"does not take {self.task.source}",
+                field="--model",
+                value=self.model,
+                remedy="give sppnet for images and lesions, another network for patches",
+            )
+        weights = self.loss.class_weights
+        if isinstance(weights, tuple) and len(weights) != len(self.task.names):
+            raise InputError(
+                f"must be {len(self.task.names)} numbers, one per class ({', '.join(self.task.names)})",
+                field="--loss.class_weights",
+                value=weights,
+            )
+        self._refuse_what_does_not_belong()
+
+    def _refuse_what_does_not_belong(self) -> None:
+        """Refuse options that this model would ignore."""
+        network = self.network
+        of_patches = self.task.source == "patches"
+        for name, given, belongs in (
+            ("backbone", network.backbone is not None, not of_patches),
+            ("levels", network.levels is not None, not of_patches),
+            ("blur", network.blur != 0, of_patches),
+            ("resize", network.resize is not None, of_patches),
+        ):
+            if given and not belongs:
+                raise InputError(
+                    f"is not an option of {self.model}",
+                    field=f"--network.{name}",
+                    value=getattr(network, name),
+                    remedy="leave it out",
+                )
