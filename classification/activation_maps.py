@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mammodet.classification.bodies import last_map
 from mammodet.classification.classifier import Classifier
+from mammodet.datasets.geometry import Geometry
 from mammodet.networks.grid_cams import (
     BaseCAM,
     ClassifierOutputTarget,
@@ -108,9 +109,17 @@ def class_heat(
 
 
 def cell_grid(network: Classifier) -> tuple[int, int]:
-    """Return ``stride`` and ``first`` of the maps: cell i is centred on pixel ``first + i * stride``."""
+    """Return ``stride`` and ``first`` of the maps: cell i is centred on pixel ``first + i * stride``.
+
+    Pixels are those of ``body_frame``.
+    """
     where = last_map(network.body)
     return where.stride, where.first
+
+
+def body_frame(network: Classifier, geometry: Geometry) -> Geometry:
+    """Return the way to what the body gets, which the network may have resized, from that to its input."""
+    return geometry if network.resize is None else geometry.scale(network.resize, network.resize)
 
 
 class _Rest(nn.Module):

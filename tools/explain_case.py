@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mammodet.classification.activation_maps import CamMethod, Seen, cell_grid, class_heat, see
+from mammodet.classification.activation_maps import CamMethod, Seen, body_frame, cell_grid, class_heat, see
 from mammodet.classification.case_pictures import Panel, Row, Tone, case_panel, draw_row
 from mammodet.classification.classifier import Classifier
 from mammodet.datasets.coco import CATEGORY_NAMES
 from mammodet.datasets.drawing import draw_boxes, write_png
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.heatmap import concentration, paint, peak, to_source, write_heat
-from mammodet.tools.classifier_cases import ClassifierCase, View
+from mammodet.tools.case_views import ClassifierCase, View
 
 FOLDERS = {"panels": "panels", "cam": "cams", "heatmap": "heatmaps"}  # kind of picture -> folder in OUT
 Outcome = dict[str, Any]
@@ -80,7 +80,7 @@ class CaseExplainer:
         maps = class_heat(self.network, seen, classes, self.method)
         chances = seen.probabilities[range(len(classes)), classes]
         return [
-            to_source(one * chance, stride, view.geometry, first=first)
+            to_source(one * chance, stride, body_frame(self.network, view.geometry), first=first)
             for one, chance, view in zip(maps, chances, views, strict=True)
         ]
 

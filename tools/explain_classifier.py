@@ -28,8 +28,9 @@ from mammodet.datasets.errors import InputError
 from mammodet.datasets.ledger import Ledger
 from mammodet.networks.allocator import keep_freed_memory
 from mammodet.networks.precision import choose_device, use_full_float32
+from mammodet.tools.case_views import ClassifierCase
 from mammodet.tools.cases import allowing, rejection
-from mammodet.tools.classifier_cases import ClassifierCase, chosen, find_classifier_cases
+from mammodet.tools.classifier_cases import chosen, find_classifier_cases
 from mammodet.tools.command import BAD_INPUT, write_config
 from mammodet.tools.explain_case import CaseExplainer
 from mammodet.tools.explain_features import Known, write_features, write_neighbours

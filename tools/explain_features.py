@@ -16,7 +16,7 @@ from mammodet.datasets.drawing import write_png
 from mammodet.evaluation.feature_figure import feature_figure
 from mammodet.evaluation.feature_space import Neighbour, feature_map, nearest
 from mammodet.evaluation.figures import save_figure
-from mammodet.tools.classifier_cases import ClassifierCase
+from mammodet.tools.case_views import ClassifierCase
 from mammodet.tools.explain_case import facts, tone
 from mammodet.tools.explain_tables import Explained
 from mammodet.tools.score_tables import write_csv

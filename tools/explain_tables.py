@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mammodet.classification.case_pictures import Panel, Row, draw_sheet, panels_of
 from mammodet.datasets.atomic import write_json
 from mammodet.datasets.drawing import write_png
-from mammodet.tools.classifier_cases import ClassifierCase
+from mammodet.tools.case_views import ClassifierCase
 from mammodet.tools.explain_case import Outcome, facts, tone, verdict
 from mammodet.tools.score_tables import write_csv
 

@@ -11,7 +11,7 @@ from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
 from torch import nn
 from torch.nn import functional
 
-from mammodet.classification.activation_maps import cell_grid, class_heat, see
+from mammodet.classification.activation_maps import body_frame, cell_grid, class_heat, see
 from mammodet.classification.bodies import last_map
 from mammodet.classification.classifier import Classifier
 from mammodet.classification.patch_networks import PatchNetworkConfig, build_patch_network
@@ -109,6 +109,25 @@ def test_cells_lie_where_their_pixels_are(name):
     middle = [float((weights.sum(1 - axis) * torch.arange(600)).sum() / weights.sum()) for axis in (0, 1)]
     # A convolution with stride 2 and an even size has its middle between two pixels.
     assert middle == pytest.approx([first + row * stride, first + column * stride], abs=1.0)
+
+
+@pytest.mark.parametrize("side", [96, 192])
+def test_heat_lies_where_it_belongs_when_the_network_resizes_its_input(side):
+    """A body that sees brightness alone is hottest at the bright square, whatever size it works at."""
+    config = PatchNetworkConfig("resnet18", size=128, classes=("dark", "bright"), resize=side, **LEVEL)
+    network = build_patch_network(config).eval()
+    for module in network.body.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.constant_(module.weight, 1 / module.weight[0].numel())
+    nn.init.constant_(network.head.weight, 1.0)
+    image = torch.full((1, 1, 128, 128), 0.3)
+    image[..., 70:110, 20:60] = 1.0
+    (heat,) = class_heat(network, see(network, image), [1], "gradcam")
+    frame = body_frame(network, Geometry(128, 128))
+    stride, first = cell_grid(network)
+    assert heat.shape == (side // 32, side // 32)
+    column, row = peak(to_source(heat, stride, frame, first=first))
+    assert abs(column - 40) <= 22 and abs(row - 90) <= 22
 
 
 def test_the_hottest_place_lies_in_the_bright_corner():
