@@ -66,8 +66,8 @@ def see(network: Classifier, images: Tensor) -> Seen:
             logits = network.head(features)
     finally:
         hook.remove()
-    told = (one.float().cpu().numpy() for one in (logits, logits.softmax(dim=1), features))
-    return Seen(*told, last=kept[0])
+    told = [one.float().cpu().numpy() for one in (logits, logits.softmax(dim=1), features)]
+    return Seen(told[0], told[1], told[2], kept[0])
 
 
 def class_heat(

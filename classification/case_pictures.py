@@ -65,9 +65,16 @@ def case_panel(
     panel = Geometry(width, height).scale(*panel_size(height, width))
     grey = np.clip(panel.pixels_to_model(pixels), 0, 1)
     hot = np.zeros_like(grey) if heat is None else panel.pixels_to_model(heat)
-    boxes = [{**one, "bbox": _scaled(one["bbox"], panel)} for one in lesions]
-    plain = [{name: one[name] for name in ("bbox", "category_id", "ignore") if name in one} for one in boxes]
-    return draw_boxes(paint(grey, hot), plain, labels=False)
+    # Without the circles of their provenance, which are in the frame of the input.
+    boxes = [
+        {
+            "bbox": _scaled(one["bbox"], panel),
+            "category_id": one["category_id"],
+            "ignore": one.get("ignore", 0),
+        }
+        for one in lesions
+    ]
+    return draw_boxes(paint(grey, hot), boxes, labels=False)
 
 
 def draw_row(row: Row, cell: Size | None = None) -> Picture:

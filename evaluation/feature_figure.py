@@ -37,7 +37,8 @@ def feature_figure(
             name = "truth unknown" if number < 0 else shown_name(classes[number])
             colour = _UNKNOWN if number < 0 else _COLOURS[number % len(_COLOURS)]
             axes.scatter(
-                *placed.points[mine].T,
+                placed.points[mine, 0],
+                placed.points[mine, 1],
                 s=size,
                 color=colour,
                 marker="x" if number < 0 else _SHAPES[number % len(_SHAPES)],
@@ -47,7 +48,8 @@ def feature_figure(
             )
         if wrong.any():
             axes.scatter(
-                *placed.points[wrong].T,
+                placed.points[wrong, 0],
+                placed.points[wrong, 1],
                 s=3.2 * size,
                 facecolors="none",
                 edgecolors=_WRONG,

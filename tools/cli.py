@@ -30,7 +30,7 @@ COMMANDS = {
     ),
     "calibrate": ("calibrate", "make a detector ready for int8 on your own images"),
     "score": ("score", "score files, folders or a COCO file with a trained detector"),
-    "explain": ("explain", "show feature maps and class activation maps of a trained detector"),
+    "explain": ("explain", "show what a trained detector or classifier sees: activation maps, features"),
     "evaluate": ("evaluate", "evaluate the predictions of any detector against a COCO file"),
     "compare": ("compare", "compare the predictions of several models on the same cases, side by side"),
     "bench": ("bench", "measure the speed of this machine, beside stock torchvision"),

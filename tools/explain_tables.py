@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from mammodet.classification.case_pictures import Panel, Row, draw_sheet, panels_of
 from mammodet.datasets.atomic import write_json
@@ -154,7 +154,8 @@ def _lines(told: Mapping[str, Any]) -> list[str]:
 
 def _small(out: Path, outcome: Mapping[str, Any]) -> Row:
     """Return the row of a case from its picture, which holds the panels at full size."""
-    picture = cv2.imread(str(out / outcome["files"]["panels"]))[:, :, ::-1]
+    with Image.open(out / outcome["files"]["panels"]) as opened:
+        picture = np.asarray(opened.convert("RGB"), dtype=np.uint8)
     titles = outcome["titles"]
     panels = [
         Panel(title, panel) for title, panel in zip(titles, panels_of(picture, len(titles)), strict=True)

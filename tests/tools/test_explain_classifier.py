@@ -155,8 +155,9 @@ def test_the_map_of_features_and_neighbours_are_those_of_the_network(
     assert _rows(tmp_path / "again" / "features.csv") == places
 
     patient = {str(patch.id): patch.patient for patch in opened.patches()}
-    scaled = (saved["features"] - saved["features"].mean(axis=0)) / saved["features"].std(axis=0)
-    vector = dict(zip(map(str, saved["ids"]), scaled.astype(np.float64), strict=True))
+    varied = saved["features"].astype(np.float64)[:, saved["features"].std(axis=0) > 0]
+    scaled = (varied - varied.mean(axis=0)) / varied.std(axis=0)
+    vector = dict(zip(map(str, saved["ids"]), scaled, strict=True))
     errors = [one for one in cases.values() if one["truth"] != one["predicted"]]
     surest = sorted(errors, key=lambda one: -float(one[f"p_{one['predicted']}"]))[:4]
     rows = _rows(out / "neighbours.csv")
@@ -368,3 +369,32 @@ def test_a_class_without_cases_and_classes_that_are_not_told_are_said(store: Pat
     assert _explain(store, "--model", model, "--out", out, "--limit", 1) == 0
     shown = capsys.readouterr().out
     assert "no case of class mass" in shown and "left out:" in shown and len(_rows(out / "cases.csv")) == 1
+
+
+def test_lesions_are_cut_out_and_explained(phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    coco = json.loads((phantom / "coco.json").read_text())
+    malignant = [one for one in coco["annotations"] if one["category_id"] == 2]
+    assert len(malignant) >= 2
+    for number, one in enumerate(malignant):
+        one["subtype"] = {"er": ("positive", "negative", "unclear")[number % 3]}
+    coco["info"]["root"] = str(phantom)
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    classes = {"negative": ("negative",), "positive": ("positive",)}
+    task = Task("lesions", classes, subtype="er", smallest=48)
+    config = SPPNetConfig(classes=tuple(classes), **LEVEL)
+    header = ClassifierHeader(config, task, Recipe(), "")
+    write_model(tmp_path / "model.safetensors", build_network(config).state_dict(), header)
+    out = tmp_path / "out"
+    words = [tmp_path / "coco.json", "--model", tmp_path / "model.safetensors"]
+    assert _explain(*words, "--out", out) == 0
+    known = {one["id"]: one for one in malignant if one["subtype"]["er"] != "unclear"}
+    rows = _rows(out / "cases.csv")
+    assert {int(row["id"]) for row in rows} == set(known)
+    for row in rows:
+        one = known[int(row["id"])]
+        assert row["truth"] == one["subtype"]["er"] and int(row["image"]) == one["image_id"]
+        assert [float(row[name]) for name in ("x", "y", "width", "height")] == pytest.approx(one["bbox"])
+        assert cv2.imread(str(out / row["picture"])) is not None
+    assert not (out / "cams").exists()
+    line = _error(capsys, phantom / "images", *words[1:], "--out", tmp_path / "none")
+    assert "looks at lesions" in line and "COCO file" in line
