@@ -116,7 +116,7 @@ class CaseExplainer:
         outcome["lesions"] = len(lesions)
         if lesions and case.truth is not None:
             outcome["in_lesions"] = asdict(concentration(heat, lesions))
-        outcome["titles"] = ["input", *(self._title(outcome, one) for one, _ in heats)]
+        outcome["titles"] = ["input", *(self._title(outcome, *one) for one in heats)]
         pictures = [case_panel(view.shown, hot, case.lesions) for hot in (None, *(hot for _, hot in heats))]
         row = [Panel(title, picture) for title, picture in zip(outcome["titles"], pictures, strict=True)]
         picture = draw_row(Row(verdict(outcome), facts(outcome), tone(outcome), row))
@@ -126,11 +126,12 @@ class CaseExplainer:
             painted = draw_boxes(paint(view.shown, heat), case.lesions)
             write_png(self._name(outcome, case, "cam"), painted)
 
-    def _title(self, outcome: Outcome, output: int) -> str:
-        if self.method == "eigencam":
-            return "what stands out"
+    def _title(self, outcome: Outcome, output: int, heat: NDArray[np.float32]) -> str:
         name = self.network.classes[output]
-        return f"for {name}: {outcome['probabilities'][name]:.3f}"
+        told = f"for {name}: {outcome['probabilities'][name]:.3f}"
+        return (
+            f"{'what stands out' if self.method == 'eigencam' else told}{'' if heat.any() else ', no heat'}"
+        )
 
     def _name(self, outcome: Outcome, case: ClassifierCase, kind: str, front: str = "") -> Path:
         """Return the path of a picture and note it in ``outcome``."""
