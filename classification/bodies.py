@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torchvision
 from torch import nn
+from torchvision.models import AlexNet, ResNet
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
 
@@ -34,6 +37,38 @@ def alexnet_body(channels: int, dropout: float) -> tuple[nn.Module, int]:
     if channels != 3:
         body.features[0] = _with_channels(body.features[0], channels)
     return body, 4096
+
+
+@dataclass(frozen=True, eq=False)
+class LastMap:
+    """Where the last feature map of a body lies.
+
+    Parameters
+    ----------
+    layer:
+        The module whose output it is, [N, C, h, w].
+    rest:
+        What the body computes of it, [N, C, h, w] -> features [N, D]; the weights are the body's own.
+    stride, first:
+        Cell ``i`` of an axis is centred on pixel ``first + i * stride``, in pixels from the first one.
+    """
+
+    layer: nn.Module
+    rest: nn.Module
+    stride: int
+    first: int
+
+
+def last_map(body: nn.Module) -> LastMap:
+    """Return the last feature map of a body: of a ResNet behind layer4, of AlexNet behind its convolutions.
+
+    Convolutions of odd size with padding on both sides keep the first cell on the first pixel, which is all
+    that ResNets have. AlexNet's first one has two pixels less, and its poolings have no padding.
+    """
+    if isinstance(body, ResNet):
+        return LastMap(body.layer4, nn.Sequential(body.avgpool, nn.Flatten(), body.fc), 32, 0)
+    assert isinstance(body, AlexNet), type(body)
+    return LastMap(body.features, nn.Sequential(body.avgpool, nn.Flatten(), body.classifier), 32, 31)
 
 
 def _with_channels(convolution: nn.Conv2d, channels: int) -> nn.Conv2d:

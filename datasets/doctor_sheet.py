@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from mammodet.datasets.filenames import printable
 from mammodet.datasets.problem import Problem, Severity
+from mammodet.datasets.sheet_text import fit, font
 
 PER_SHEET = 60
 
@@ -83,13 +80,13 @@ def _draw_head(draw: ImageDraw.ImageDraw, title: str, width: int) -> None:
     legend = [(name, COLOURS[name]) for name in ("error", "warning", "note", "clean")]
     right = width - _GAP
     for name, colour in reversed(legend):
-        length = round(_font(15).getlength(name))
+        length = round(font(15).getlength(name))
         right -= length
-        draw.text((right, 42), name, font=_font(15), fill=_FAINT)
+        draw.text((right, 42), name, font=font(15), fill=_FAINT)
         right -= 20
         draw.rectangle((right, 45, right + 12, 57), fill=colour)
         right -= 18
-    draw.text((_GAP + 2, 12), _fit(title, _font(20, bold=True), width - 2 * _GAP), _INK, _font(20, bold=True))
+    draw.text((_GAP + 2, 12), fit(title, font(20, bold=True), width - 2 * _GAP), _INK, font(20, bold=True))
 
 
 def _draw_tile(tile: Tile, labels: Sequence[Sequence[Label]], height: int) -> Image.Image:
@@ -98,8 +95,8 @@ def _draw_tile(tile: Tile, labels: Sequence[Sequence[Label]], height: int) -> Im
     draw = ImageDraw.Draw(image)
     _draw_picture(image, draw, tile)
     top = 2 * _PAD + _PICTURE
-    draw.text((_PAD, top - 4), _fit(tile.name, _font(15, bold=True), _PICTURE), _INK, _font(15, bold=True))
-    draw.text((_PAD, top + 17), _fit(tile.facts, _font(13), _PICTURE, keep_end=False), _FAINT, _font(13))
+    draw.text((_PAD, top - 4), fit(tile.name, font(15, bold=True), _PICTURE), _INK, font(15, bold=True))
+    draw.text((_PAD, top + 17), fit(tile.facts, font(13), _PICTURE, keep_end=False), _FAINT, font(13))
     for row, line in enumerate(labels):
         _draw_labels(draw, line, top + _TEXT - 4 + row * _LINE)
     draw.rectangle((0, 0, _TILE - 1, height - 1), outline=colour, width=_FRAME)
@@ -113,7 +110,7 @@ def _draw_picture(image: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile) -> 
             (_PAD + _PICTURE // 2, _PAD + _PICTURE // 2),
             "no picture",
             (190, 192, 196),
-            _font(18),
+            font(18),
             anchor="mm",
         )
         return
@@ -150,7 +147,7 @@ def _width(labels: Sequence[Label]) -> int:
 
 
 def _length(text: str) -> int:
-    return round(_font(13, bold=True).getlength(text)) + 12
+    return round(font(13, bold=True).getlength(text)) + 12
 
 
 def _draw_labels(draw: ImageDraw.ImageDraw, labels: Sequence[Label], top: int) -> None:
@@ -160,25 +157,5 @@ def _draw_labels(draw: ImageDraw.ImageDraw, labels: Sequence[Label], top: int) -
         if severity is not None:
             draw.rounded_rectangle(box, radius=4, fill=COLOURS[severity])
         ink = _FAINT if severity is None else (16, 17, 20)
-        draw.text((left + 6, top + 9), text, ink, _font(13, bold=True), anchor="lm")
+        draw.text((left + 6, top + 9), text, ink, font(13, bold=True), anchor="lm")
         left += _length(text) + 6
-
-
-def _fit(text: str, font: ImageFont.FreeTypeFont, width: int, *, keep_end: bool = True) -> str:
-    """Return text shortened to a width: in its middle, since names differ at their ends, or at its end."""
-    text = printable(text)
-    if font.getlength(text) <= width:
-        return text
-    for kept in range(len(text) - 1, 0, -1):
-        tail = kept - kept // 3 if keep_end else 0
-        shown = f"{text[: kept - tail]}…{text[len(text) - tail :]}"
-        if font.getlength(shown) <= width:
-            return shown
-    return ""
-
-
-@lru_cache
-def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    # The font that comes with matplotlib: the same on every machine, and it has the letters of most names.
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)

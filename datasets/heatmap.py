@@ -22,14 +22,16 @@ _GAP = 8  # pixels between panels
 _BACKGROUND = 24
 
 
-def to_source(values: NDArray[np.float32], stride: int, geometry: Geometry) -> NDArray[np.float32]:
+def to_source(
+    values: NDArray[np.float32], stride: int, geometry: Geometry, *, first: int = 0
+) -> NDArray[np.float32]:
     """Bring a map of a network to the source frame, at its full resolution.
 
     Parameters
     ----------
     values:
-        float32 [h, w], one value per cell; cell (row, column) lies at pixel (row, column) times ``stride`` of
-        the model frame.
+        float32 [h, w], one value per cell; cell (row, column) lies at pixel ``first`` plus (row, column)
+        times ``stride`` of the model frame.
     geometry:
         The way from the source frame to the model frame.
 
@@ -39,11 +41,17 @@ def to_source(values: NDArray[np.float32], stride: int, geometry: Geometry) -> N
     """
     x = np.arange(geometry.source_width) + 0.5
     y = np.arange(geometry.source_height) + 0.5
-    return sample(values, stride, geometry, x, y)
+    return sample(values, stride, geometry, x, y, first=first)
 
 
 def sample(
-    values: NDArray[np.float32], stride: int, geometry: Geometry, x: ArrayLike, y: ArrayLike
+    values: NDArray[np.float32],
+    stride: int,
+    geometry: Geometry,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    first: int = 0,
 ) -> NDArray[np.float32]:
     """Take a map, as ``to_source`` does, at the columns ``x`` [W] and rows ``y`` [H] of the source frame.
 
@@ -53,8 +61,8 @@ def sample(
         geometry.points_to_model(np.stack([np.asarray(one, dtype=np.float64)] * 2, axis=1))[:, axis]
         for axis, one in enumerate((x, y))
     )
-    rows = _interpolate(values, (moved_y - 0.5) / stride)
-    sampled = _interpolate(np.ascontiguousarray(rows.T), (moved_x - 0.5) / stride).T
+    rows = _interpolate(values, (moved_y - 0.5 - first) / stride)
+    sampled = _interpolate(np.ascontiguousarray(rows.T), (moved_x - 0.5 - first) / stride).T
     sampled[(moved_y < 0) | (moved_y > geometry.height)] = 0
     sampled[:, (moved_x < 0) | (moved_x > geometry.width)] = 0
     return sampled

@@ -20,24 +20,20 @@ from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.roi_heads import RoIHeads
 
-from mammodet.datasets.errors import InputError
 from mammodet.detection.feature_maps import LEVEL_NAMES, STRIDES, Look
-
-try:
-    from pytorch_grad_cam import EigenCAM, GradCAM, HiResCAM
-    from pytorch_grad_cam.base_cam import BaseCAM
-    from pytorch_grad_cam.utils.model_targets import FasterRCNNBoxScoreTarget
-except ImportError as error:
-    raise InputError(
-        f"class activation maps need the package grad-cam ({error})",
-        field="installation",
-        remedy="pip install 'grad-cam>=1.5.7'; older ones bring an OpenCV that needs a display",
-    ) from None
+from mammodet.networks.grid_cams import (
+    BaseCAM,
+    EigenCAM,
+    FasterRCNNBoxScoreTarget,
+    GridGradCAM,
+    HiResCAM,
+    OnGrid,
+    principal_map,
+)
 
 Method = Literal["eigencam", "hirescam", "gradcam"]
 
 _SPARSE = 4  # every so many cells, along rows and columns, are enough for a median
-_CHUNK = 65536  # cells of a level at a time, which bounds what EigenCAM allocates
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,28 +146,7 @@ class _BoxScore(nn.Module):
         return [{name: values[same] for name, values in found.items()}]
 
 
-class _OnGrid(BaseCAM):
-    """Leaves the map of the one target layer on its own grid and scale, which the library would stretch."""
-
-    def compute_cam_per_layer(
-        self, input_tensor: Tensor, targets: list[Any], eigen_smooth: bool
-    ) -> list[NDArray[np.float32]]:
-        activations, gradients = (
-            one[0].numpy() if one else None
-            for one in (self.activations_and_grads.activations, self.activations_and_grads.gradients)
-        )
-        layer = self.target_layers[0]
-        return [self.get_cam_image(input_tensor, layer, targets, activations, gradients, eigen_smooth)]
-
-    def aggregate_multi_layers(self, cam_per_target_layer: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        return np.maximum(cam_per_target_layer[0], 0)
-
-
-class _GradCAM(_OnGrid, GradCAM):
-    """Grad-CAM on one level."""
-
-
-class _HiResCAM(_OnGrid, HiResCAM):
+class _HiResCAM(OnGrid, HiResCAM):
     """HiResCAM on one level, against what is usual there.
 
     After a ReLU 0 means that nothing was found, and gradient times activation is what was found. A level of
@@ -184,29 +159,19 @@ class _HiResCAM(_OnGrid, HiResCAM):
         return super().get_cam_image(*before, activations - usual, *after)
 
 
-class _EigenCAM(_OnGrid, EigenCAM):
-    """EigenCAM on one level.
+class _EigenCAM(OnGrid, EigenCAM):
+    """EigenCAM on one level, with the sign that makes the box hot.
 
-    The library takes the singular vectors of all cells at once, a matrix of cells by cells: more than a
-    terabyte for a level of a mammogram. Those of the channels' covariance are the same. A singular vector has
-    no sign, so that lesions would be hot on one image and air on the next; here the box is what is hot.
+    Without one, lesions would be hot on one image and air on the next.
     """
 
     def get_cam_image(self, *inputs: Any) -> NDArray[np.float32]:
         (target,), activations = inputs[2:4]  # [1, C, h, w]
-        cells = activations[0].reshape(activations.shape[1], -1)
-        mean = cells.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
-        covariance = np.zeros((len(cells), len(cells)))
-        for start in range(0, cells.shape[1], _CHUNK):
-            part = cells[:, start : start + _CHUNK] - mean
-            covariance += part @ part.T
-        first = np.linalg.eigh(covariance)[1][:, -1].astype(np.float32)
-        projection = (first @ cells - first @ mean).reshape(activations.shape[2:])
+        projection = principal_map(activations[0])
         x1, y1, x2, y2 = (target.bounding_boxes[0] / self.model.stride).round().int().tolist()
-        box = projection[
-            y1 : y2 + 1, x1 : x2 + 1
-        ]  # a box of the image's last pixels may lie beyond the cells
+        # A box of the image's last pixels may lie beyond the cells.
+        box = projection[y1 : y2 + 1, x1 : x2 + 1]
         return (-projection if box.size and box.mean() < 0 else projection)[None]
 
 
-_CAMS: dict[Method, type[BaseCAM]] = {"eigencam": _EigenCAM, "hirescam": _HiResCAM, "gradcam": _GradCAM}
+_CAMS: dict[Method, type[BaseCAM]] = {"eigencam": _EigenCAM, "hirescam": _HiResCAM, "gradcam": GridGradCAM}

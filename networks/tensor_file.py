@@ -38,12 +38,31 @@ def write_tensor_file(path: Path, tensors: Mapping[str, Tensor], content: Mappin
         temporary.chmod(0o666 & ~mask)  # safetensors lets nobody but the owner read
 
 
+def stated_format(path: Path, remedy: str) -> str | None:
+    """Return the format that a file's header states; InputError for a damaged file or one without header."""
+    found = _header(path, remedy).get("format")
+    return found if isinstance(found, str) else None
+
+
 def read_content(path: Path, stated: str, remedy: str) -> dict[str, Any]:
     """Return the header of a file of the format ``stated``.
 
     Raises InputError for a damaged file and for one of another format; of a file of mammodet that belongs to
     other commands it names those.
     """
+    content = _header(path, remedy)
+    if content.get("format") != stated:
+        raise _other_format(path, content.get("format"), stated, remedy)
+    return content
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a file to the CPU."""
+    tensors: dict[str, Tensor] = load_file(path)
+    return tensors
+
+
+def _header(path: Path, remedy: str) -> dict[str, Any]:
     if not path.is_file():
         raise InputError("no such model file", file=path, remedy=remedy)
     try:
@@ -54,19 +73,9 @@ def read_content(path: Path, stated: str, remedy: str) -> dict[str, Any]:
     if text is None:
         raise InputError("has no mammodet header", file=path, remedy=remedy)
     try:
-        content = json.loads(text)
-        found = content.get("format")
-    except (ValueError, AttributeError) as error:
+        return dict(json.loads(text))
+    except (ValueError, TypeError) as error:
         raise InputError(f"has a damaged header: {error!r}", file=path, remedy=remedy) from None
-    if found != stated:
-        raise _other_format(path, found, stated, remedy)
-    return dict(content)
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a file to the CPU."""
-    tensors: dict[str, Tensor] = load_file(path)
-    return tensors
 
 
 def _other_format(path: Path, found: Any, stated: str, remedy: str) -> InputError:

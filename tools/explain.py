@@ -1,59 +1,59 @@
-"""mammodet explain: look inside a trained detector, with class activation maps and feature maps.
+"""mammodet explain: look inside a trained detector or classifier, with class activation maps.
 
-    mammodet explain exams/ --model model.safetensors --out inside
-    mammodet explain test.json --model model.safetensors --out inside --ids '[3, 17]'   # two of its images
+    mammodet explain exams/ --model detector.safetensors --out inside                    # files and folders
+    mammodet explain test.json --model detector.safetensors --out inside --ids '[3, 17]' # two images of a set
+    mammodet explain test.json --model classifier.safetensors --out inside
+    mammodet explain patches.sqlite --model classifier.safetensors --out inside --split test --limit 500
 
-OUT gets cams/ (heat over the mammogram, with boxes), heatmaps/ (the heat alone, 16-bit PNG), features/
-(feature maps of every stage and level), images.csv, explain.json, rejected.csv (unreadable files with
-reasons), skipped.csv (files that are no images) and config.yaml. A run that was killed goes on where it was
-when it is started again with the same OUT.
+What OUT gets is told in tools/explain_detector.py and tools/explain_classifier.py. A run that was killed goes
+on where it was when it is started again with the same OUT.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from tqdm import tqdm
-
-from mammodet.datasets.atomic import write_json
-from mammodet.datasets.coco import CATEGORY_NAMES
 from mammodet.datasets.errors import InputError
-from mammodet.datasets.ledger import Ledger, file_key
-from mammodet.detection.activation_maps import Method
-from mammodet.detection.inference import Detector
-from mammodet.tools.cases import Case, allowing, find_cases, read_case, rejection
-from mammodet.tools.command import BAD_INPUT, run, write_config
-from mammodet.tools.explain_image import COLUMNS, FOLDERS, Explainer, image_row, summary
-from mammodet.tools.score_tables import write_csv
+from mammodet.networks.tensor_file import stated_format
+from mammodet.tools.command import run
+from mammodet.tools.explain_classifier import explain_classifier
+from mammodet.tools.explain_detector import explain_detector
 
-FREE = {"paths", "model", "out", "ids"}  # options that change no picture
+_REMEDY = "give the model.safetensors of a detector or classifier that mammodet trained"
+_DETECTOR = ("category", "score_threshold", "max_boxes", "images", "feature_maps")
+_CLASSIFIER = ("split", "limit", "reference_split", "features", "examples", "neighbours")
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Look inside a trained detector, with class activation maps and feature maps of mammograms.
+    """Look inside a trained detector or classifier, with class activation maps and features of cases.
 
     Args:
-        paths: image files, folders (searched with their sub-folders), or one COCO file.
-        model: model.safetensors written by mammodet train-det.
+        paths: image files, folders (searched with their sub-folders), or one COCO file; of a classifier of
+            patches its patch store.
+        model: model.safetensors written by mammodet, of a detector or of a classifier.
         out: folder for the results.
-        method: eigencam shows what stands out as the boxes do, whatever the class, hirescam what each place
-            within the boxes adds to the scores of their classes, gradcam every place that has what raises
-            these scores on the whole (the least reliable one).
-        category: boxes of which class to explain.
-        score_threshold: boxes below it are not explained and not drawn; null takes the model's own
-            (published: 0.3).
-        max_boxes: most boxes explained on one image, the surest ones.
-        images: all, or only those with a box to explain.
-        ids: only these images of a COCO file; null takes all.
-        feature_maps: write the feature maps too.
+        method: eigencam shows what stands out, whatever the class, hirescam what each place adds to the score
+            of a class, gradcam every place that has what raises this score on the whole; null takes eigencam
+            for a detector and gradcam for a classifier.
+        category: detector; boxes of which class to explain.
+        score_threshold: detector; boxes below it are not explained and not drawn; null takes the model's own
+            (published, 0.3).
+        max_boxes: detector; most boxes explained on one image, the surest ones.
+        images: detector; all, or only those with a box to explain.
+        feature_maps: detector; write the feature maps too.
+        split: classifier; only cases of this split, of a patch store or a COCO file; null takes all.
+        limit: classifier; explain so many cases, evenly spread over the input; null takes all.
+        features: classifier; lay the cases out by their features (t-SNE), and find the nearest neighbours of
+            the worst errors.
+        reference_split: classifier; look for neighbours in this split, such as train; null takes the other
+            cases explained.
+        examples: classifier; how many of the worst and of the best cases the sheets show.
+        neighbours: classifier; how many nearest neighbours an error is shown with.
+        ids: only these images of a COCO file, or patches of a store; null takes all.
         allow_for_processing: take raw FOR PROCESSING images too.
         allow_secondary_capture: take scans of films that name no body part too.
         device: cpu, cuda, mps, or auto.
@@ -62,13 +62,19 @@ class Arguments:
     paths: list[str]
     model: str
     out: str
-    method: Method = "eigencam"
+    method: Literal["eigencam", "hirescam", "gradcam"] | None = None
     category: Literal["all", "benign", "malignant"] = "all"
     score_threshold: float | None = None
     max_boxes: int = 10
     images: Literal["all", "found"] = "all"
-    ids: list[int] | None = None
     feature_maps: bool = True
+    split: str | None = None
+    limit: int | None = None
+    features: bool = True
+    reference_split: str | None = None
+    examples: int = 8
+    neighbours: int = 5
+    ids: list[int] | None = None
     allow_for_processing: bool = False
     allow_secondary_capture: bool = False
     device: str = "auto"
@@ -76,8 +82,10 @@ class Arguments:
     def __post_init__(self) -> None:
         if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
             raise InputError("must be 0 to 1", field="--score-threshold", value=self.score_threshold)
-        if self.max_boxes < 1:
-            raise InputError("must be 1 or more", field="--max-boxes", value=self.max_boxes)
+        for name in ("max_boxes", "limit", "examples", "neighbours"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError("must be 1 or more", field=f"--{name.replace('_', '-')}", value=value)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,117 +94,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def explain(arguments: Arguments) -> int:
-    """Explain every case, write the pictures and tables, and tell how many files could not be read."""
-    # Gradients and feature maps are those of the plain network in full precision.
-    detector = Detector.load(
-        arguments.model,
-        device=arguments.device,
-        precision="fp32",
-        compile=False,
-        score_threshold=arguments.score_threshold,
+    """Explain with the model that is given, whichever kind it is, and return the exit code."""
+    stated = stated_format(Path(arguments.model), _REMEDY) or ""
+    if stated.startswith("mammodet.classifier/"):
+        refuse(arguments, _DETECTOR, "a detector", "a classifier")
+        return explain_classifier(arguments)
+    if stated.startswith("mammodet.detector/"):
+        refuse(arguments, _CLASSIFIER, "a classifier", "a detector")
+        return explain_detector(arguments)
+    raise InputError(
+        "is no model of a known kind", file=arguments.model, field="format", value=stated, remedy=_REMEDY
     )
-    recipe = allowing(detector.header.recipe, arguments)
-    cases, skipped = find_cases(arguments.paths, recipe)
-    cases = _chosen(cases, arguments)
-    out = Path(arguments.out)
-    categories = [number for number, name in CATEGORY_NAMES.items() if arguments.category in ("all", name)]
-    explainer = Explainer(
-        detector.model,
-        recipe,
-        out,
-        arguments.method,
-        categories,
-        max_boxes=arguments.max_boxes,
-        all_images=arguments.images == "all",
-        feature_maps=arguments.feature_maps,
-    )
-    with Ledger(out / "ledger.sqlite", _fingerprint(arguments)) as ledger:
-        write_config(arguments, out / "config.yaml")
-        outcomes = list(_outcomes(explainer, cases, ledger))
-    write_csv(out / "skipped.csv", ["file", "reason"], skipped)
-    return _write(out, arguments, list(zip(cases, outcomes, strict=True)))
 
 
-def _chosen(cases: list[Case], arguments: Arguments) -> list[Case]:
-    if arguments.ids is None:
-        return cases
-    known = {case.image_id for case in cases if case.record is not None}
-    if unknown := sorted(set(arguments.ids) - known):
-        raise InputError(
-            "no such image in the COCO file" if known else "needs a COCO file, whose images have ids",
-            field="--ids",
-            value=unknown,
-            remedy="give ids of its images" if known else "name the files instead",
-        )
-    return [case for case in cases if case.image_id in set(arguments.ids)]
-
-
-def _outcomes(explainer: Explainer, cases: Sequence[Case], ledger: Ledger) -> Iterator[dict[str, Any]]:
-    for case in tqdm(cases, unit="image", desc="explaining"):
-        # With what the COCO file says, since a corrected side or lesion changes the result.
-        known = [case.image_id, case.record, case.lesions, case.prepared]
-        key = json.dumps([*known, file_key(case.path)]) if case.path.is_file() else ""
-        outcome = ledger.get(key)
-        if outcome is None or not all((explainer.out / name).is_file() for name in outcome["files"].values()):
-            outcome = _explain(explainer, case)
-            # What failed, for want of memory perhaps, is tried again by the next run.
-            if key and "rejected" not in outcome:
-                ledger.record(key, outcome)
-        yield outcome
-
-
-def _explain(explainer: Explainer, case: Case) -> dict[str, Any]:
-    """Return what ``Explainer.explain`` does, or ``{"rejected": reason}`` for an unreadable file."""
-    try:
-        opened = read_case(case, explainer.recipe)
-        return explainer.explain(case, opened.pixels, opened.standardised)
-    except Exception as error:
-        return {"rejected": rejection(error, case.path)}
-
-
-def _fingerprint(arguments: Arguments) -> str:
-    digest = hashlib.sha256(Path(arguments.model).read_bytes())
-    options = {key: value for key, value in asdict(arguments).items() if key not in FREE}
-    digest.update(json.dumps([version("mammodet"), options], sort_keys=True).encode())
-    return digest.hexdigest()
-
-
-def _write(out: Path, arguments: Arguments, explained: Sequence[tuple[Case, dict[str, Any]]]) -> int:
-    rejected = [
-        {"file": str(case.path), "reason": outcome["rejected"]}
-        for case, outcome in explained
-        if "rejected" in outcome
-    ]
-    write_csv(out / "rejected.csv", ["file", "reason"], rejected)
-    done = [outcome for _, outcome in explained if "rejected" not in outcome]
-    if not done:
-        first = rejected[0]["reason"]
-        print(
-            f"mammodet explain: error: none of {len(rejected)} files could be read; the first: {first}",
-            file=sys.stderr,
-        )
-        return BAD_INPUT
-    told = {"method": arguments.method, "category": arguments.category, **summary(done)}
-    write_json(out / "explain.json", {**told, "results": done})
-    write_csv(out / "images.csv", COLUMNS, [image_row(outcome) for outcome in done])
-    _print_summary(out, told, len(rejected), done)
-    return 0
-
-
-def _print_summary(out: Path, told: dict[str, Any], rejected: int, done: Sequence[dict[str, Any]]) -> None:
-    print(f"{told['images']} images, {told['images_with_boxes']} with boxes to explain")
-    lesions = told["lesions"]
-    if lesions is not None:
-        print(
-            f"hottest pixel in a lesion: {lesions['peak_inside']} of {lesions['images']} images whose "
-            f"lesions were found; {lesions['heat']:.0%} of the heat on {lesions['area']:.1%} of the area "
-            f"(spread evenly over the boxes it would be {lesions['boxes']:.0%})"
-        )
-    if rejected:
-        print(f"{rejected} files could not be read: {out / 'rejected.csv'}")
-    written = {name for outcome in done for name in outcome["files"]}
-    folders = [str(out / folder) for kind, folder in FOLDERS.items() if kind in written]
-    print(f"results: {', '.join([str(out / 'images.csv'), str(out / 'explain.json'), *folders])}")
+def refuse(arguments: Arguments, options: Sequence[str], theirs: str, given: str) -> None:
+    """Raise InputError when one of ``options``, which belong to another kind of model, is not its default."""
+    default = {field.name: field.default for field in fields(Arguments)}
+    for name in options:
+        value = getattr(arguments, name)
+        if value != default[name]:
+            raise InputError(
+                f"belongs to {theirs}, and the model is {given}",
+                field=f"--{name.replace('_', '-')}",
+                value=value,
+                remedy="leave it out",
+            )
 
 
 if __name__ == "__main__":

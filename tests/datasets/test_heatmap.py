@@ -30,14 +30,15 @@ GEOMETRIES = {
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
-@pytest.mark.parametrize("stride", [4, 8])
-def test_a_hot_cell_is_hottest_at_its_pixel_of_the_source(geometry: Geometry, stride: int):
+@pytest.mark.parametrize(("stride", "first"), [(4, 0), (8, 0), (8, 7)])
+def test_a_hot_cell_is_hottest_at_its_pixel_of_the_source(geometry: Geometry, stride: int, first: int):
     row, column = 5, 6
     values = np.zeros((-(-geometry.height // stride), -(-geometry.width // stride)), np.float32)
     values[row, column] = 1
-    heat = to_source(values, stride, geometry)
+    heat = to_source(values, stride, geometry, first=first)
     assert heat.shape == (geometry.source_height, geometry.source_width) and heat.dtype == np.float32
-    pixel = [column * stride, row * stride, column * stride + 1, row * stride + 1]
+    at_x, at_y = first + column * stride, first + row * stride
+    pixel = [at_x, at_y, at_x + 1, at_y + 1]
     x1, y1, x2, y2 = geometry.boxes_to_source([pixel])[0]
     x, y = peak(heat)
     assert x1 - 1 <= x < x2 + 1 and y1 - 1 <= y < y2 + 1

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mammodet.datasets.coco import read_coco
-from mammodet.tools import cli, explain
+from mammodet.tools import cli, explain_detector
 from mammodet.tools.explain_image import Explainer
 
 KINDS = ("cams", "heatmaps", "features")
@@ -129,11 +129,11 @@ def test_a_killed_run_goes_on_and_missing_pictures_are_made_again(
         calls.append(case.image_id)
         return real(self, case, pixels, prepared)
 
-    monkeypatch.setattr(explain.Explainer, "explain", killed)
+    monkeypatch.setattr(explain_detector.Explainer, "explain", killed)
     assert _explain(*words) == 130
     assert not (out / "images.csv").exists()
     next((out / "cams").glob("00002_*")).unlink()
-    monkeypatch.setattr(explain.Explainer, "explain", counted)
+    monkeypatch.setattr(explain_detector.Explainer, "explain", counted)
     assert _explain(*words) == 0
     assert calls == [2, 4, 5, 6, 7, 8]
     assert len(list((out / "cams").glob("*.png"))) == len(_rows(out / "images.csv")) == 8

@@ -326,7 +326,7 @@ def test_another_kind_of_model_is_one_line_that_names_the_command_for_it(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("command", ["score", "explain", "calibrate"])
+@pytest.mark.parametrize("command", ["score", "calibrate"])
 def test_a_classifier_given_to_a_command_for_detectors_says_who_takes_it(
     command, classifier: Path, films: Path, tmp_path: Path, capsys
 ):
