@@ -49,7 +49,8 @@ def fusion_table(
     """Return the rows of breasts under every rule, then those of patients, then images (published and max).
 
     ``fitted`` None leaves the logistic rule without numbers, with a note. Scores of images stand for the
-    highest malignant box of each view; the logistic rule, which needs benign boxes too, has no row then.
+    highest malignant box of each view; the logistic rule, which needs benign boxes too, has no row then, and
+    images, on which all rules are the same, have one.
     """
     views = view_scores(coco, results)
     by_breast = views_of_breasts(coco, views)
@@ -65,10 +66,9 @@ def fusion_table(
     patients: dict[str, str | None] = {case.patient: case.truth for case in cases.patients}
     images = {str(case.image_id): case.truth for case in cases.images}
     patient_of_image = {str(number): patient for number, patient in cases.patient_of_image.items()}
-    image_scores = {
-        "published": {str(case.image_id): case.score for case in cases.images},
-        "max": {str(number): one.malignant for number, one in views.items()},
-    }
+    image_scores = {"published": {str(case.image_id): case.score for case in cases.images}}
+    if not isinstance(results, ImageScores):
+        image_scores["max"] = {str(number): one.malignant for number, one in views.items()}
 
     def row(
         level: str,

@@ -57,7 +57,7 @@ class Page {
       if (part.matches("option")) part.remove();
       else part.classList.add("left-out");
     }
-    byId("sort").querySelector('[value="errors"]').textContent = "furthest from the truth at the protocol’s threshold";
+    byId("sort").querySelector('[value="errors"]').textContent = "surest wrong verdict at the protocol’s threshold";
     byId("full").querySelector("h4").textContent = "True boxes";
     byId("rule-text").textContent = "An image is called malignant with a score of at least the threshold.";
   }
