@@ -54,7 +54,7 @@ def data_counts(coco: Coco) -> dict[str, int]:
 
 def truth_counts(cases: Cases) -> dict[str, int]:
     """Return how many images and breasts there are of each truth."""
-    tally = {}
+    tally: dict[str, int] = {}
     for name, truths in (
         ("images", Counter(case.truth for case in cases.images)),
         ("breasts", Counter(case.truth for case in cases.breasts)),

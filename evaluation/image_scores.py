@@ -14,9 +14,7 @@ from mammodet.evaluation.prediction_check import Notice, unit_scores
 from mammodet.evaluation.prediction_images import UNKNOWN, find_images
 from mammodet.evaluation.prediction_rows import PredictionError, PredictionFault, Rows
 
-WITHOUT_BOXES = (
-    "the predictions are scores of images without boxes: there are no COCO, FROC, lesion and error numbers"
-)
+WITHOUT_BOXES = "scores of images without boxes have no COCO, FROC, lesion and error numbers"
 _MEANING = "a score is the probability that the image shows a malignant lesion; give every image one"
 
 

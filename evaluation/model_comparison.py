@@ -73,10 +73,11 @@ def compare_models(
     if isinstance(other, ImageScores):
         require_truth(coco)
         del judged["lesion_all"]
-    of_images = any(isinstance(one, ImageScores) for one in (other, results))
-    boxes = (None, None) if of_images else (other, results)
-    first = _drawn(coco, boxes[0], evaluation.froc.protocol, judged, resamples)
-    return compare_drawn_models(first, draw_model(coco, boxes[1], evaluation, resamples), resamples)
+    one, two = (None if isinstance(some, ImageScores) else some for some in (other, results))
+    if one is None or two is None:
+        one = two = None  # boxes of one alone are compared with nothing
+    first = _drawn(coco, one, evaluation.froc.protocol, judged, resamples)
+    return compare_drawn_models(first, draw_model(coco, two, evaluation, resamples), resamples)
 
 
 def draw_model(

@@ -30,17 +30,18 @@ def model_set_overview(models: ModelSet, pictures: Sequence[DisputedPicture] = (
             values = [told(cell) for cell in cells]
             if any(values):
                 lines.append(f"{title:<{_NAME}}" + "".join(f"{value:>{_WIDTH}}" for value in values))
-    if (told := told_without_boxes(models)) is not None:
-        lines.append(f"{NOT_OF_MODEL} {told}")
+    if (why := told_without_boxes(models)) is not None:
+        mixed = any(one.has_boxes for one in models.models)
+        lines.append(f"{NOT_OF_MODEL} {why}" if mixed else why)
     lines.append("")
     evaluation = models.first.evaluation
     if evaluation.cases is None:
         return [*lines, str(evaluation.reason)]
     for one in models.later:
         found = disputed_counts(models, one.name)
-        told = f"{_shown(one.name)} and {_shown(models.first.name)} disagree on {found['images']} images"
+        line = f"{_shown(one.name)} and {_shown(models.first.name)} disagree on {found['images']} images"
         both = one.has_boxes and models.first.has_boxes
-        lines.append(f"{told} and {found['lesions']} lesions" if both else told)
+        lines.append(f"{line} and {found['lesions']} lesions" if both else line)
     unread = [one for one in pictures if one.reason is not None]
     if unread:
         first = unread[0]

@@ -149,9 +149,8 @@ def told_without_boxes(models: ModelSet) -> str | None:
     names = [one.name for one in models.models if not one.has_boxes]
     if not names:
         return None
-    what = "scores of images" if len(names) > 1 else "a score of every image"
     threshold = f"malignant from {models.protocol.image_threshold:g} on"
-    return f"{', '.join(names)}: {what} without boxes ({threshold}), so no number of boxes and lesions"
+    return f"{', '.join(names)}: scores of images, {threshold}; without boxes no number of boxes and lesions"
 
 
 def disputed_counts(models: ModelSet, name: str) -> dict[str, int]:

@@ -152,7 +152,7 @@ def _remarks(evaluation: Evaluation) -> list[str]:
             "raise the AUC"
         )
     if evaluation.without_boxes is not None:
-        at = f"malignant from a score of {evaluation.protocol.image_threshold:g} on"
+        at = f"malignant from {evaluation.protocol.image_threshold:g} on"
         remarks.insert(0, f"{evaluation.without_boxes}; {at}")
     return ["", *remarks] if remarks else []
 

@@ -152,9 +152,9 @@ def _fit_calibration(
             file=arguments.ground_truth,
             remedy="leave --fit-calibration out",
         )
-    *rules, scores_of = _made_with(evaluation.protocol, results)
-    kind = arguments.calibration_kind
-    found = fit_score_calibration(kind, evaluation.cases, *rules, inputs, scores_of=scores_of)
+    threshold, suppression_iou, scores_of = _made_with(evaluation.protocol, results)
+    kind, cases = arguments.calibration_kind, evaluation.cases
+    found = fit_score_calibration(kind, cases, threshold, suppression_iou, inputs, scores_of=scores_of)
     found.save(Path(arguments.fit_calibration))
     for doubt in found.warnings:
         _warn(f"score calibration, {doubt}")
