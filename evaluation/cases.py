@@ -19,7 +19,10 @@ NOT_MALIGNANT, MISSED = "not malignant", "missed"
 
 @dataclass(frozen=True)
 class ImageCase:
-    """One image. ``truth`` is normal, benign, malignant or, unknown, None; ``score`` the malignancy score."""
+    """One image. ``truth`` is normal, benign, malignant or, unknown, None; ``score`` the malignancy score.
+
+    ``boxes`` is how many the verdict rests on, 0 of scores of images.
+    """
 
     image_id: int
     file_name: str

@@ -237,6 +237,23 @@ def test_every_number_makes_sense_or_has_a_reason(name, resamples):
     }
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda found: found.pop("without_boxes"),
+        lambda found: found.pop("patient"),
+        lambda found: found.update(lesion_all=found["image"]),
+        lambda found: found.update(coco={"all": {}}),
+        lambda found: found.update(reason="another one"),
+        lambda found: found["image_subgroups"][0].update(lesions=3),
+    ],
+)
+def test_a_document_that_pretends_to_have_boxes_is_against_the_schema(damage):
+    found = document(*STUDIES["as it should be"], resamples=0)
+    damage(found)
+    assert not OBEYED.is_valid(found)
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_table_and_page_can_be_read(name):
     evaluation = evaluated(*STUDIES[name])
@@ -283,7 +300,7 @@ unit = st.floats(0, 1, allow_nan=False, width=32)
 cases = st.lists(
     st.tuples(st.sampled_from(["malignant", "benign", "normal", None]), unit), min_size=1, max_size=12
 )
-quick = settings(max_examples=25, deadline=None)
+quick = settings(max_examples=15, deadline=None)
 
 
 def numbers_of(found):
