@@ -10,6 +10,7 @@ from typing import Any
 from mammodet.datasets.coco import MALIGNANT, Coco, ImageRecord, counts
 from mammodet.datasets.truth import image_truth, worst
 from mammodet.evaluation.fusion import Fusion, fuse, patients_of_images
+from mammodet.evaluation.image_scores import ImageScores, fuse_scores
 from mammodet.evaluation.matching import match_lesions
 from mammodet.evaluation.protocol import Protocol
 
@@ -18,7 +19,10 @@ NOT_MALIGNANT, MISSED = "not malignant", "missed"
 
 @dataclass(frozen=True)
 class ImageCase:
-    """One image. ``truth`` is normal, benign, malignant or, unknown, None; ``score`` the malignancy score."""
+    """One image. ``truth`` is normal, benign, malignant or, unknown, None; ``score`` the malignancy score.
+
+    ``boxes`` is how many the verdict rests on, 0 of scores of images.
+    """
 
     image_id: int
     file_name: str
@@ -90,12 +94,18 @@ class Cases:
     patient_of_breast: dict[str, str]
 
 
-def collect_cases(coco: Coco, results: Sequence[Mapping[str, Any]], protocol: Protocol) -> Cases:
+def collect_cases(
+    coco: Coco, results: Sequence[Mapping[str, Any]] | ImageScores, protocol: Protocol
+) -> Cases:
     """Fuse and match the checked ``results`` with ``coco``, whose categories are those of the profile.
 
-    Lesions with ``ignore: 1`` or ``iscrowd`` are no cases and give no truth to their image.
+    Lesions with ``ignore: 1`` or ``iscrowd`` are no cases and give no truth to their image. Scores of images
+    have no cases of lesions, which they do not answer to.
     """
-    fusion = fuse(coco, results, protocol.score_threshold, protocol.suppression_iou)
+    if isinstance(results, ImageScores):
+        fusion = fuse_scores(coco, results, protocol.image_threshold)
+    else:
+        fusion = fuse(coco, results, protocol.score_threshold, protocol.suppression_iou)
     truth = {image["id"]: image_truth(image, coco.annotations_of[image["id"]]) for image in coco.images}
     breasts = _breast_cases(coco.images, truth, fusion)
     patient_of_image = patients_of_images(coco)
@@ -104,7 +114,7 @@ def collect_cases(coco: Coco, results: Sequence[Mapping[str, Any]], protocol: Pr
         images=[_image_case(image, truth[image["id"]], fusion) for image in coco.images],
         breasts=breasts,
         patients=_patient_cases(breasts, patient_of_breast),
-        lesions=_lesion_cases(coco, fusion, protocol),
+        lesions=[] if isinstance(results, ImageScores) else _lesion_cases(coco, fusion, protocol),
         fusion=fusion,
         patient_of_image=patient_of_image,
         patient_of_breast=patient_of_breast,

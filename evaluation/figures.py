@@ -179,7 +179,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
     """Return a figure and its panels in rows of two or three; those beyond ``count`` are hidden."""
-    columns = min(count, 2 if count <= 4 else 3)
+    columns = min(count, 2 if count == 4 else 3)
     rows = -(-count // columns)
     figure = _figure(width * columns, height * rows)
     figure.set_layout_engine("constrained", wspace=0.08, hspace=0.08)

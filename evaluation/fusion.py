@@ -20,11 +20,12 @@ from mammodet.evaluation.matching import iou_matrix, malignancy
 
 SCORE_THRESHOLD = 0.3  # boxes below it are dropped before fusion, Lin et al. 2023
 SUPPRESSION_IOU = 0.5  # Lin et al. 2023, section 2.6
+IMAGE_THRESHOLD = 0.5  # of scores of images: the more probable of two classes, as their classifier decides
 
 
 @dataclass(frozen=True)
 class ViewVerdict:
-    """What the boxes of one image say: ``score`` is the malignancy score, 0 to 1."""
+    """What the boxes, or the score, of one image say: ``score`` is the malignancy score, 0 to 1."""
 
     malignant: bool
     score: float
@@ -46,7 +47,8 @@ class Fusion:
     """Verdicts of a whole data set.
 
     ``images`` by image id, ``breasts`` by breast name, ``breast_of`` the breast of each image, and
-    ``detections`` the boxes by image id that the verdicts rest on (above the threshold, suppressed).
+    ``detections`` the boxes by image id that the verdicts rest on (above the threshold, suppressed); empty
+    when they rest on scores of images.
     """
 
     images: dict[int, ViewVerdict]
@@ -144,6 +146,16 @@ def fuse(
     for detection in suppress_benign(strong, suppression_iou):
         detections[detection["image_id"]].append(detection)
     images = {image_id: image_verdict(boxes) for image_id, boxes in detections.items()}
+    return fuse_views(coco, images, detections)
+
+
+def fuse_views(
+    coco: Coco, images: dict[int, ViewVerdict], detections: dict[int, list[Mapping[str, Any]]]
+) -> Fusion:
+    """Return the verdict of every breast of ``coco`` from those of all its ``images``, by image id.
+
+    ``detections`` are the boxes that these rest on; empty for scores of images.
+    """
     breast_of = {image["id"]: breast_name(image) for image in coco.images}
     views: defaultdict[str, list[ViewVerdict]] = defaultdict(list)
     for image_id, breast in breast_of.items():

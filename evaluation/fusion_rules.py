@@ -1,8 +1,8 @@
 """Other ways than the published one to fuse the boxes of the views of a breast into one malignancy score.
 
 All of them start from the highest score of a malignant box on each view, over all predictions as given: no
-score threshold and no suppression. A patient has the score of the worse breast. The published rule is in
-``fusion``.
+score threshold and no suppression; or from the score of the view, where a model gives no boxes. A patient
+has the score of the worse breast. The published rule is in ``fusion``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from mammodet.datasets.atomic import write_json
 from mammodet.datasets.coco import MALIGNANT, Coco, read_json
 from mammodet.datasets.errors import InputError
 from mammodet.evaluation.fusion import breast_name
+from mammodet.evaluation.image_scores import ImageScores
 
 FEATURES = ("highest malignant", "mean malignant", "highest benign", "mean benign")
 _SCHEMA = "mammodet.fusion/1"
@@ -121,8 +122,10 @@ def fit_logistic(
     return LogisticRule(coefficients, float(model.intercept_[0]), len(labels), sum(labels), source)
 
 
-def view_scores(coco: Coco, results: Iterable[Mapping[str, Any]]) -> dict[int, ViewScores]:
-    """Return the highest scores of every image, by id."""
+def view_scores(coco: Coco, results: Iterable[Mapping[str, Any]] | ImageScores) -> dict[int, ViewScores]:
+    """Return the highest scores of every image, or its own score, by id."""
+    if isinstance(results, ImageScores):
+        return {number: ViewScores(malignant=score) for number, score in results.of_image.items()}
     malignant: defaultdict[int, float] = defaultdict(float)
     benign: defaultdict[int, float] = defaultdict(float)
     for one in results:

@@ -20,6 +20,7 @@ from mammodet.evaluation.fusion_rules import (
     view_scores,
     views_of_breasts,
 )
+from mammodet.evaluation.image_scores import ImageScores
 from mammodet.evaluation.levels import auc_intervals
 from mammodet.evaluation.resampling import Interval, PatientResamples
 from mammodet.evaluation.roc import roc
@@ -40,18 +41,22 @@ class FusionRow:
 
 def fusion_table(
     coco: Coco,
-    results: Sequence[Mapping[str, Any]],
+    results: Sequence[Mapping[str, Any]] | ImageScores,
     cases: Cases,
     fitted: LogisticRule | None,
     resamples: PatientResamples,
 ) -> list[FusionRow]:
     """Return the rows of breasts under every rule, then those of patients, then images (published and max).
 
-    ``fitted`` None leaves the logistic rule without numbers, with a note.
+    ``fitted`` None leaves the logistic rule without numbers, with a note. Scores of images stand for the
+    highest malignant box of each view; the logistic rule, which needs benign boxes too, has no row then, and
+    images, on which all rules are the same, have one.
     """
     views = view_scores(coco, results)
     by_breast = views_of_breasts(coco, views)
-    rules: dict[str, Callable[[Sequence[ViewScores]], float] | None] = {**RULES, "logistic": fitted}
+    rules: dict[str, Callable[[Sequence[ViewScores]], float] | None] = dict(RULES)
+    if not isinstance(results, ImageScores):
+        rules["logistic"] = fitted
     scores: dict[str, Mapping[str, float] | None] = {
         "published": {case.breast: case.score for case in cases.breasts}
     }
@@ -61,10 +66,9 @@ def fusion_table(
     patients: dict[str, str | None] = {case.patient: case.truth for case in cases.patients}
     images = {str(case.image_id): case.truth for case in cases.images}
     patient_of_image = {str(number): patient for number, patient in cases.patient_of_image.items()}
-    image_scores = {
-        "published": {str(case.image_id): case.score for case in cases.images},
-        "max": {str(number): one.malignant for number, one in views.items()},
-    }
+    image_scores = {"published": {str(case.image_id): case.score for case in cases.images}}
+    if not isinstance(results, ImageScores):
+        image_scores["max"] = {str(number): one.malignant for number, one in views.items()}
 
     def row(
         level: str,

@@ -165,12 +165,15 @@ def _caption(evaluation: Evaluation, inputs: Mapping[str, Any], marked: bool) ->
     protocol, bootstrap = evaluation.protocol, evaluation.bootstrap
     path = inputs.get("predictions", {}).get("path")
     told = [f"Performance{'' if path is None else f' of {escape(PurePath(path).name)}'} by level."]
-    told.append(
-        f"Boxes with a score of at least {protocol.score_threshold:g} count; a benign box is dropped when "
-        f"its IoU with a malignant one is above {protocol.suppression_iou:g}; a box speaks for a lesion when "
-        f"their IoU is above {protocol.lesion_iou:g}. All lesions: a lesion without a box is a wrong answer "
-        "of score 0."
-    )
+    if evaluation.without_boxes is None:
+        told.append(
+            f"Boxes with a score of at least {protocol.score_threshold:g} count; a benign box is dropped "
+            f"when its IoU with a malignant one is above {protocol.suppression_iou:g}; a box speaks for a "
+            f"lesion when their IoU is above {protocol.lesion_iou:g}. All lesions: a lesion without a box is "
+            "a wrong answer of score 0."
+        )
+    else:
+        told.append(f"An image with a score of at least {protocol.image_threshold:g} is called malignant.")
     if bootstrap.resamples:
         told.append(
             rf"Below each number its {bootstrap.confidence * 100:g}\,\% interval "

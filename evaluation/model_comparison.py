@@ -24,6 +24,7 @@ from mammodet.evaluation.comparison import (
 )
 from mammodet.evaluation.froc_comparison import draw_froc
 from mammodet.evaluation.froc_table import FrocProtocol, FrocTable
+from mammodet.evaluation.image_scores import ImageScores, require_truth
 from mammodet.evaluation.resampling import PatientResamples
 from mammodet.evaluation.roc import roc
 from mammodet.evaluation.summary import Evaluation, resamples_of
@@ -55,19 +56,28 @@ class DrawnModel:
 
 def compare_models(
     coco: Coco,
-    other: Sequence[Mapping[str, Any]],
-    results: Sequence[Mapping[str, Any]],
+    other: Sequence[Mapping[str, Any]] | ImageScores,
+    results: Sequence[Mapping[str, Any]] | ImageScores,
     evaluation: Evaluation,
 ) -> list[ComparedNumber]:
     """Compare checked ``results``, of which ``evaluation`` is, with ``other`` results on the same images.
+
+    Each of the two may be boxes or scores of images; what only one of them has is left out.
 
     COCO and FROC numbers by the paired bootstrap; AUC of images, breasts, patients and all lesions by the
     bootstrap, DeLong and Obuchowski; the verdicts by the bootstrap of the accuracy and McNemar.
     """
     resamples = resamples_of(coco, evaluation.bootstrap)
     cases = None if evaluation.cases is None else collect_cases(coco, other, evaluation.protocol)
-    first = _drawn(coco, other, evaluation.froc.protocol, _judged(cases), resamples)
-    return compare_drawn_models(first, draw_model(coco, results, evaluation, resamples), resamples)
+    judged = _judged(cases)
+    if isinstance(other, ImageScores):
+        require_truth(coco)
+        del judged["lesion_all"]
+    one, two = (None if isinstance(some, ImageScores) else some for some in (other, results))
+    if one is None or two is None:
+        one = two = None  # boxes of one alone are compared with nothing
+    first = _drawn(coco, one, evaluation.froc.protocol, judged, resamples)
+    return compare_drawn_models(first, draw_model(coco, two, evaluation, resamples), resamples)
 
 
 def draw_model(

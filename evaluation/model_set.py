@@ -8,6 +8,7 @@ from typing import Any
 
 from mammodet.datasets.coco import Coco
 from mammodet.datasets.errors import InputError
+from mammodet.evaluation.image_scores import ImageScores
 from mammodet.evaluation.model_comparison import (
     LEVELS,
     ComparedNumber,
@@ -20,7 +21,7 @@ from mammodet.evaluation.model_disagreements import (
     disagreements,
     disputed_images,
 )
-from mammodet.evaluation.protocol import Protocol
+from mammodet.evaluation.protocol import Protocol, statements
 from mammodet.evaluation.summary import Evaluation, Options, evaluate, resamples_of
 
 Progress = Callable[[Sequence[str]], Iterable[str]]
@@ -37,6 +38,11 @@ class Model:
     name: str
     evaluation: Evaluation
     results: Sequence[Mapping[str, Any]] | None = None
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether the model predicts boxes; otherwise scores of images."""
+        return self.evaluation.without_boxes is None
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,11 @@ class ModelSet:
         """The levels of cases that any model has and all could be compared on, in their usual order."""
         return [name for name in LEVELS if any(name in one.evaluation.levels for one in self.models)]
 
+    def rules(self) -> dict[str, str]:
+        """Return the rules in words that the models are judged by, by topic."""
+        boxes = [one.has_boxes for one in self.models]
+        return statements(self.protocol, boxes=any(boxes), scores=not all(boxes))
+
     def disputed(self) -> list[DisputedImage]:
         """Return the images on which a model disagrees with the first, the widest apart first."""
         rows = [row for some in self.disagreements.values() for row in some]
@@ -90,13 +101,14 @@ class ModelSet:
 
 def evaluate_models(
     coco: Coco,
-    results: Mapping[str, Sequence[Mapping[str, Any]]],
+    results: Mapping[str, Sequence[Mapping[str, Any]] | ImageScores],
     protocol: Protocol,
     options: Options | None = None,
     progress: Progress = iter,
 ) -> ModelSet:
     """Evaluate the checked results of every model, by its name, and compare all with the first.
 
+    Results are boxes or scores of images; models of both kinds are compared on images, breasts and patients.
     ``progress`` is given the names and yields them.
 
     Raises
@@ -105,11 +117,19 @@ def evaluate_models(
         Without two models or more.
     """
     require_names(list(results))
-    models = (
-        Model(name, evaluate(coco, results[name], protocol, options), results[name])
-        for name in progress(list(results))
-    )
+    models = (_model(coco, name, results[name], protocol, options) for name in progress(list(results)))
     return compare_set(coco, models)
+
+
+def _model(
+    coco: Coco,
+    name: str,
+    results: Sequence[Mapping[str, Any]] | ImageScores,
+    protocol: Protocol,
+    options: Options | None,
+) -> Model:
+    evaluation = evaluate(coco, results, protocol, options)
+    return Model(name, evaluation, None if isinstance(results, ImageScores) else results)
 
 
 def compare_set(coco: Coco, models: Iterable[Model]) -> ModelSet:

@@ -6,8 +6,15 @@ from collections.abc import Sequence
 
 from mammodet.evaluation.model_set import ModelSet
 from mammodet.evaluation.model_set_pictures import DisputedPicture
-from mammodet.evaluation.model_set_tables import SummaryCell, disputed_counts, headlines, summary
+from mammodet.evaluation.model_set_tables import (
+    SummaryCell,
+    disputed_counts,
+    headlines,
+    summary,
+    told_without_boxes,
+)
 
+NOT_OF_MODEL = "-"
 _WIDTH, _NAME = 13, 22
 
 
@@ -23,16 +30,18 @@ def model_set_overview(models: ModelSet, pictures: Sequence[DisputedPicture] = (
             values = [told(cell) for cell in cells]
             if any(values):
                 lines.append(f"{title:<{_NAME}}" + "".join(f"{value:>{_WIDTH}}" for value in values))
+    if (why := told_without_boxes(models)) is not None:
+        mixed = any(one.has_boxes for one in models.models)
+        lines.append(f"{NOT_OF_MODEL} {why}" if mixed else why)
     lines.append("")
     evaluation = models.first.evaluation
     if evaluation.cases is None:
         return [*lines, str(evaluation.reason)]
     for one in models.later:
         found = disputed_counts(models, one.name)
-        lines.append(
-            f"{_shown(one.name)} and {_shown(models.first.name)} disagree on {found['images']} images and "
-            f"{found['lesions']} lesions"
-        )
+        line = f"{_shown(one.name)} and {_shown(models.first.name)} disagree on {found['images']} images"
+        both = one.has_boxes and models.first.has_boxes
+        lines.append(f"{line} and {found['lesions']} lesions" if both else line)
     unread = [one for one in pictures if one.reason is not None]
     if unread:
         first = unread[0]
@@ -48,6 +57,8 @@ def _shown(name: str) -> str:
 
 
 def _number(cell: SummaryCell) -> str:
+    if not cell.of_model:
+        return NOT_OF_MODEL
     return "n/a" if cell.value is None else f"{cell.value:.3f}"
 
 

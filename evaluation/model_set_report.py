@@ -32,8 +32,8 @@ from mammodet.evaluation.model_set_tables import (
     model_set_csv,
     numbers_by_model,
     summary,
+    told_without_boxes,
 )
-from mammodet.evaluation.protocol import statements
 from mammodet.evaluation.report import interval, number
 from mammodet.evaluation.summary import package_versions
 
@@ -55,7 +55,18 @@ _LEVEL_NUMBERS = {
     "brier": "Brier score",
     "ece": "calibration error",
 }
-_RULES_SHOWN = ("detection", "boxes", "image", "breast", "truth", "lesion", "ignored", "froc", "afroc")
+_RULES_SHOWN = (
+    "detection",
+    "boxes",
+    "scores of images",
+    "image",
+    "breast",
+    "truth",
+    "lesion",
+    "ignored",
+    "froc",
+    "afroc",
+)
 
 
 def write_comparison(
@@ -112,7 +123,7 @@ def render(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"number": number, "interval": interval, "signed": signed, "p": p_value}
-    rules = statements(models.protocol)
+    rules = models.rules()
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     styles = Markup(_model_styles(len(models.models)))
     style = "".join(template.blocks["style"](template.new_context({"model_styles": styles})))
@@ -122,6 +133,7 @@ def render(
         model_styles=styles,
         policy=_policy(style),
         columns=headlines(models),
+        without_boxes=told_without_boxes(models),
         summary=summary(models),
         sentences={one.name: _sentences(models, one.name) for one in models.later},
         figures={caption: _data_uri(path.read_bytes(), "svg+xml") for caption, path in figures.items()},

@@ -15,7 +15,6 @@ from mammodet.evaluation.model_comparison import ComparedNumber
 from mammodet.evaluation.model_disagreements import IMAGE, LESION, Disagreement
 from mammodet.evaluation.model_set import Model, ModelSet
 from mammodet.evaluation.model_set_pictures import DisputedPicture
-from mammodet.evaluation.protocol import statements
 from mammodet.evaluation.resampling import Interval, primary
 from mammodet.evaluation.summary import package_versions
 
@@ -38,11 +37,15 @@ class Headline:
 
 @dataclass(frozen=True)
 class SummaryCell:
-    """A number of one model with the interval to show, and of a later one its test against the first."""
+    """A number of one model with the interval to show, and of a later one its test against the first.
+
+    ``of_model`` is False for a number that the model's kind has not, such as AP of scores of images.
+    """
 
     value: float | None
     interval: Interval | None
     compared: ComparedNumber | None
+    of_model: bool = True
 
 
 def headlines(models: ModelSet) -> list[Headline]:
@@ -112,28 +115,42 @@ def comparison_document(
 
     Keys: ``schema``; ``inputs`` (``ground_truth`` and ``predictions``, a list with ``name``, ``path`` and
     ``sha256``); ``versions``; ``protocol`` (with ``rules`` in words); ``bootstrap``; ``counts`` of the data;
-    ``models`` (``name`` and ``numbers``: ``level``, ``number``, ``value`` and its ``interval``, null without
-    one); ``differences`` and ``disagreements``, the rows of the CSV files of these names; ``disputed``,
-    how many images and lesions each later model and the first disagree on.
+    ``models`` (``name``, ``without_boxes``, null or why numbers of boxes are missing, and ``numbers``:
+    ``level``, ``number``, ``value`` and its ``interval``, null without one); ``differences`` and
+    ``disagreements``, the rows of the CSV files of these names; ``disputed``, how many images and lesions
+    each later model and the first disagree on.
     """
     evaluation = models.first.evaluation
     return {
         "schema": SCHEMA,
         "inputs": dict(inputs),
         "versions": package_versions(),
-        "protocol": {**asdict(models.protocol), "rules": statements(models.protocol)},
+        "protocol": {**asdict(models.protocol), "rules": models.rules()},
         "bootstrap": asdict(evaluation.bootstrap),
         "counts": {
             name: evaluation.counts.get(name) for name in ("images", "breasts", "patients", "lesions")
         },
         "models": [
-            {"name": one.name, "numbers": [_number_record(number) for number in all_numbers(one.evaluation)]}
+            {
+                "name": one.name,
+                "without_boxes": one.evaluation.without_boxes,
+                "numbers": [_number_record(number) for number in all_numbers(one.evaluation)],
+            }
             for one in models.models
         ],
         "differences": list(difference_records(models)),
         "disputed": {one.name: disputed_counts(models, one.name) for one in models.later},
         "disagreements": list(disagreement_records(models, pictures)),
     }
+
+
+def told_without_boxes(models: ModelSet) -> str | None:
+    """Return why some models have no numbers of boxes, in one sentence; None when all have."""
+    names = [one.name for one in models.models if not one.has_boxes]
+    if not names:
+        return None
+    threshold = f"malignant from {models.protocol.image_threshold:g} on"
+    return f"{', '.join(names)}: scores of images, {threshold}; without boxes no number of boxes and lesions"
 
 
 def disputed_counts(models: ModelSet, name: str) -> dict[str, int]:
@@ -202,7 +219,10 @@ def _cell(models: ModelSet, model: Model, column: Headline) -> SummaryCell:
     number = next(known, None)
     compared = models.compared(model.name, column.level, column.number, column.test)
     return SummaryCell(
-        None if number is None else number.value, None if number is None else primary(number.kinds), compared
+        None if number is None else number.value,
+        None if number is None else primary(number.kinds),
+        compared,
+        of_model=number is not None or model.has_boxes,
     )
 
 

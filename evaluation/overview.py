@@ -17,12 +17,14 @@ _RULE_WIDTH = 22  # of the hit rules and the title above them
 
 def overview(evaluation: Evaluation) -> list[str]:
     """Return the main numbers as lines, then what was left out and what could not be given."""
-    lines = [*_detection_lines(evaluation), "", *_froc_lines(evaluation)]
+    lines = []
+    if evaluation.without_boxes is None:
+        lines = [*_detection_lines(evaluation), "", *_froc_lines(evaluation), ""]
     if evaluation.reason is None:
-        lines += ["", *_level_lines(evaluation), *_calibrated_lines(evaluation)]
+        lines += [*_level_lines(evaluation), *_calibrated_lines(evaluation)]
     starred = any(line.endswith("*") or "* " in line for line in lines)
     lines += [*_interval_remarks(evaluation), *([_STARRED] if starred else [])]
-    lines += _remarks(evaluation) if evaluation.reason is None else ["", evaluation.reason]
+    lines += _remarks(evaluation) if evaluation.reason is None else [evaluation.reason]
     return [*lines, *_unseen(evaluation)]
 
 
@@ -135,20 +137,23 @@ def _remarks(evaluation: Evaluation) -> list[str]:
     told = {
         "images of unknown truth left out": counts["images_unknown"],
         "lesions marked ignore or crowd left out": counts["lesions_ignored"],
-        "lesions without an overlapping box": counts["lesions_missed"],
-        "images without any prediction": counts["images_without_prediction"],
+        "lesions without an overlapping box": counts.get("lesions_missed", 0),
+        "images without any prediction": counts.get("images_without_prediction", 0),
         "images without patient_id, their breast stands for a patient": counts["images_without_patient"],
     }
     remarks = [f"{count} {what}" for what, count in told.items() if count]
     for level in evaluation.levels.values():
         if level.roc.note:
             remarks.append(f"{level.title}: AUC {level.roc.note}")
-    everything, benign = evaluation.levels["lesion_all"], counts["lesions_missed_benign"]
-    if benign and everything.roc.auc is not None:
+    everything, benign = evaluation.levels.get("lesion_all"), counts.get("lesions_missed_benign", 0)
+    if benign and everything is not None and everything.roc.auc is not None:
         remarks.append(
             f"warning: {everything.title}: {benign} missed benign lesions are perfect negatives, which can "
             "raise the AUC"
         )
+    if evaluation.without_boxes is not None:
+        at = f"malignant from {evaluation.protocol.image_threshold:g} on"
+        remarks.insert(0, f"{evaluation.without_boxes}; {at}")
     return ["", *remarks] if remarks else []
 
 

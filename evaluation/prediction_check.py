@@ -43,7 +43,7 @@ def check_predictions(
     faults = [*rows.faults, *faults]
     ids, unknown, notes = find_categories(rows, coco, categories)
     faults += unknown
-    scores, broken = _scores(rows, scale)
+    scores, broken = unit_scores(rows, scale, "a score is the confidence in the box; leave out what has none")
     faults += broken
     where = np.array(positions, dtype=np.int64)
     sizes = sizes_of(coco)
@@ -66,8 +66,8 @@ def check_predictions(
     return results, notices
 
 
-def _scores(rows: Rows, scale: str) -> tuple[Array, list[PredictionFault]]:
-    """Return scores from 0 to 1 and the fault of those that are not."""
+def unit_scores(rows: Rows, scale: str, meaning: str) -> tuple[Array, list[PredictionFault]]:
+    """Return scores from 0 to 1 and the fault of those that are not; ``meaning`` says what a score is."""
     scores = rows.scores
     if scale == "percent":
         scores = scores / 100
@@ -78,7 +78,7 @@ def _scores(rows: Rows, scale: str) -> tuple[Array, list[PredictionFault]]:
         return scores, []
     numbers = scores[np.isfinite(scores)]
     outside = numbers[(numbers < 0) | (numbers > 1)]
-    remedy = "a score is the confidence in the box; leave out what has none"
+    remedy = meaning
     if scale == "unit" and len(outside) >= _MANY * len(numbers):
         if numbers.size and numbers.min() >= 0 and numbers.max() <= 100:
             remedy = "these look like percentages: --scores percent divides them by 100"

@@ -40,6 +40,8 @@ BOXES: Mapping[str, Sequence[str]] = {
     "cxcywh": ("cx", "cy", "width", "height"),
     "xywh": ("x", "y", "width", "height"),
 }
+# Without one of these a table has no boxes: a width and a height alone are those of the image.
+_PLACES = ("x1", "y1", "x2", "y2", "x", "y", "cx", "cy")
 _EXAM = ("patient", "study", "side", "view")
 # Tables that count corners from 0 call the second corner what others call the first.
 _FROM_ZERO = {"x1": "x0", "y1": "y0", "x2": "x1", "y2": "y1"}
@@ -51,8 +53,9 @@ _TOP_LEFT = {"x": "x1", "y": "y1"}
 class Columns:
     """Which columns of a table hold what.
 
-    ``box`` are the four of the boxes in the order of ``layout``; ``exam`` the roles patient, study, side and
-    view where no column names the image; ``category_is_id`` tells that numbers are ids of the ground truth.
+    ``box`` are the four of the boxes in the order of ``layout``, both empty where the scores are of images;
+    ``exam`` the roles patient, study, side and view where no column names the image; ``category_is_id`` tells
+    that numbers are ids of the ground truth. ``unread`` is a column of classes beside scores of images.
     """
 
     image: str | None
@@ -62,6 +65,7 @@ class Columns:
     box: Sequence[str]
     layout: str
     category_is_id: bool
+    unread: str | None = None
 
     def part(self, part: Part) -> list[str]:
         """Return the columns that hold a part of a prediction."""
@@ -79,7 +83,8 @@ class Columns:
 def choose_columns(header: Sequence[str], given: Mapping[str, str], boxes: str, path: Path) -> Columns:
     """Return which columns hold what: those ``given`` by role, and others by their usual names.
 
-    Raises InputError for a role or column that does not exist, is there twice, or is missing.
+    A table without any column of a box holds scores of images. Raises InputError for a role or column that
+    does not exist, is there twice, or is missing.
     """
     found = _found(header, _given(header, given, path))
     image = found.get("image")
@@ -88,18 +93,22 @@ def choose_columns(header: Sequence[str], given: Mapping[str, str], boxes: str, 
         raise _missing("image", header, path)
     if "score" not in found:
         raise _missing("score", header, path)
-    kind, _, relative = boxes.partition("-")
-    layout = _layout(found, given, kind, header, path)
+    exam = {} if image is not None else exam
     category = found.get("category")
-    chosen = Columns(
-        image,
-        {} if image is not None else exam,
-        category,
-        found["score"],
-        [found[role] for role in _box_roles(found, layout)],
-        f"{kind if boxes != 'auto' else layout}{'-relative' if relative else ''}",
-        category is not None and _plain(category) == "categoryid",
-    )
+    if not any(role in found for role in _PLACES):
+        chosen = Columns(image, exam, None, found["score"], [], "", False, unread=category)
+    else:
+        kind, _, relative = boxes.partition("-")
+        layout = _layout(found, given, kind, header, path)
+        chosen = Columns(
+            image,
+            exam,
+            category,
+            found["score"],
+            [found[role] for role in _box_roles(found, layout)],
+            f"{kind if boxes != 'auto' else layout}{'-relative' if relative else ''}",
+            category is not None and _plain(category) == "categoryid",
+        )
     for name in chosen.names():
         if header.count(name) > 1:
             raise InputError(

@@ -64,13 +64,15 @@ class Rows:
     scores:
         [N] float64; NaN where there is no number.
     layout:
-        What the four numbers are, one of ``LAYOUTS``.
+        What the four numbers are, one of ``LAYOUTS``; empty when the file holds scores of images.
     place:
         Tells where a part of prediction ``index`` stands, and what is written there.
     numbers_are_ids:
         Whether a number that names a class is an id of the ground truth, as it is in COCO results.
     faults:
         What could not be read at all, and is not among the columns.
+    columns, unread:
+        Of a table with scores of images: the columns that are read, and one of classes, which is not.
     """
 
     images: list[Any]
@@ -81,6 +83,13 @@ class Rows:
     place: Callable[[int, Part], Place]
     numbers_are_ids: bool = False
     faults: list[PredictionFault] = field(default_factory=list)
+    columns: Sequence[str] = ()
+    unread: str | None = None
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether the file holds boxes; otherwise scores of images."""
+        return bool(self.layout)
 
     def fault(self, indices: Sequence[int], part: Part, problem: str, remedy: str) -> PredictionFault:
         """Return the fault that the predictions ``indices`` have, named after the first of them."""

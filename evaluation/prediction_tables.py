@@ -1,4 +1,4 @@
-"""Predictions as a table, CSV or TSV: a row per box, columns by their names."""
+"""Predictions as a table, CSV or TSV: a row per box, or per image with its score; columns by their names."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from mammodet.evaluation.prediction_rows import Part, Place, PredictionFault, Ro
 
 _DELIMITERS = (",", "\t", ";", "|")
 _MOST_BYTES = 4 * 2**30
+_READ: tuple[Part, ...] = ("image", "score")
 _CUT_OFF = "write every row to its end; check that the file is whole"
 
 
@@ -46,7 +47,8 @@ def read_table(path: Path, columns: Mapping[str, str], boxes: str) -> Rows:
 
     Cells are separated by commas, tabs, semicolons or bars, whichever makes most columns of the header known.
     Numbers have a decimal point; a decimal comma is read where commas do not separate. UTF-8 or UTF-16 with
-    a byte order mark. An empty file has no predictions.
+    a byte order mark. An empty file has no predictions. Without any column of a box the rows are scores of
+    images, and their ``layout`` is empty.
 
     Parameters
     ----------
@@ -100,11 +102,13 @@ def _rows(table: _Table, columns: Columns, path: Path) -> Rows:
     return Rows(
         _images(table, columns),
         None if columns.category is None else _keys(table.column(columns.category)),
-        np.stack(box, axis=1),
+        np.stack(box, axis=1) if box else np.full((len(table.numbers), 4), np.nan),
         _numbers(table.column(columns.score), decimal_comma=comma),
         columns.layout,
         place,
         numbers_are_ids=columns.category_is_id,
+        columns=[name for part in _READ for name in columns.part(part)],
+        unread=columns.unread,
     )
 
 

@@ -1,4 +1,4 @@
-"""Predictions of any detector, in any usual format, as a checked COCO results list."""
+"""Predictions of any model, in any usual format: a checked COCO results list, or checked scores of images."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from mammodet.datasets.coco import Coco, read_json
 from mammodet.datasets.errors import InputError
+from mammodet.evaluation.image_scores import ImageScores, check_image_scores
 from mammodet.evaluation.prediction_check import SCALES, Notice, Scale, check_predictions
 from mammodet.evaluation.prediction_files import (
     is_boxes_per_image,
@@ -24,14 +25,18 @@ from mammodet.evaluation.prediction_rows import PredictionError, PredictionFault
 from mammodet.evaluation.prediction_tables import read_table
 
 Format = Literal["auto", "coco", "csv", "yolo", "torchvision"]
+Predictions = list[dict[str, Any]] | ImageScores
 
 __all__ = [
     "Format",
+    "ImageScores",
     "Layout",
     "Notice",
     "PredictionError",
     "PredictionFault",
+    "Predictions",
     "Scale",
+    "is_table",
     "read_predictions",
 ]
 
@@ -46,8 +51,8 @@ def read_predictions(
     boxes: Layout | Literal["auto"] = "auto",
     scores: Scale = "unit",
     tell: Callable[[Notice], None] | None = None,
-) -> list[dict[str, Any]]:
-    """Read the predictions of any detector and check them against ``coco``.
+) -> Predictions:
+    """Read the predictions of any detector, or of a classifier, and check them against ``coco``.
 
     Parameters
     ----------
@@ -71,15 +76,17 @@ def read_predictions(
 
     Returns
     -------
-    list[dict[str, Any]]
+    list[dict[str, Any]] | ImageScores
         ``[{image_id, category_id, bbox, score}]`` in the order of the file; ``bbox`` is
-        ``[x, y, width, height]`` in pixels of the source frame, scores are 0 to 1.
+        ``[x, y, width, height]`` in pixels of the source frame, scores are 0 to 1. Of a table without any
+        column of a box the scores of all images; ``categories`` and ``boxes`` then say nothing.
 
     Raises
     ------
     PredictionError
         With every kind of fault: unknown or ambiguous images, unknown categories, scores that are no number
-        from 0 to 1, boxes of another layout or frame or without a size, rows cut off.
+        from 0 to 1, boxes of another layout or frame or without a size, rows cut off; an image without a
+        score, or with two, in a table of them.
     InputError
         When the file cannot be read, has no such columns, or an option does not fit.
     """
@@ -95,11 +102,23 @@ def read_predictions(
             )
     with _no_collections():
         kind, rows = _read(path, format, columns or {}, boxes)
-        results, notices = check_predictions(rows, coco, categories or {}, scores)
+        found: Predictions
+        if rows.has_boxes:
+            found, notices = check_predictions(rows, coco, categories or {}, scores)
+            notices = [*_summary(path, kind, rows, coco, found), *notices]
+        else:
+            found, notices = check_image_scores(rows, coco, scores, path)
     if tell is not None:
-        for notice in [*_summary(path, kind, rows, coco, results), *notices]:
+        for notice in notices:
             tell(notice)
-    return results
+    return found
+
+
+def is_table(path: Path, format: str = "auto") -> bool:
+    """Tell whether a file of predictions is read as a table; False also where there is no file."""
+    if not path.exists() or path.is_dir():
+        return False
+    return format == "csv" or (format == "auto" and not _starts_as_json(path))
 
 
 @contextmanager
@@ -124,7 +143,7 @@ def _read(path: Path, format: str, columns: Mapping[str, str], boxes: str) -> tu
         return "yolo", _folder(path, format, boxes)
     if format == "yolo":
         raise InputError("is no folder", file=path, remedy="give the folder of the text files")
-    if format == "csv" or (format == "auto" and not _starts_as_json(path)):
+    if is_table(path, format):
         return "csv", read_table(path, columns, boxes)
     if columns:
         raise InputError(

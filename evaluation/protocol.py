@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from mammodet.datasets.errors import InputError
 from mammodet.evaluation.froc import CPM_POINTS
 from mammodet.evaluation.froc_table import FrocProtocol
-from mammodet.evaluation.fusion import SCORE_THRESHOLD, SUPPRESSION_IOU
+from mammodet.evaluation.fusion import IMAGE_THRESHOLD, SCORE_THRESHOLD, SUPPRESSION_IOU
 from mammodet.evaluation.hit_rules import HitRule
 
 # Told wherever the AUC of all lesions is told.
@@ -17,10 +17,26 @@ MISSED_BENIGN = (
     "can exceed that of the matched ones. Read it with the accuracy and the number of missed lesions."
 )
 
+_BREAST = (
+    "Views of one breast with the same status keep it with the more confident score; of views that "
+    "differ the malignant one decides when its score is above 0.5, otherwise the other (Lin et al. "
+    "2023, section 2.7). Three or more views: those of the same status are fused first. A breast is "
+    "breast_id, else patient, study and side, else the image alone."
+)
+_TRUTH = (
+    "Positive is malignant; not malignant is benign and normal together. The truth of an image is "
+    "its label, else its lesions (malignant before benign); that of a breast its images' (malignant "
+    "before benign before normal). Images with neither label nor lesion are unknown and left out. "
+    "With normals present, AUC is given for malignant against benign alone too."
+)
+
 
 @dataclass(frozen=True)
 class Protocol:
-    """The rules of an evaluation; thresholds are from 0 to 1, by default those of Lin et al. 2023."""
+    """The rules of an evaluation; thresholds are from 0 to 1, by default those of Lin et al. 2023.
+
+    ``score_threshold`` is that of boxes, ``image_threshold`` that of scores of images.
+    """
 
     score_threshold: float = SCORE_THRESHOLD
     suppression_iou: float = SUPPRESSION_IOU
@@ -28,6 +44,7 @@ class Protocol:
     froc: FrocProtocol = field(default_factory=FrocProtocol)
     error_iou: float = 0.5  # error analysis: a box finds a lesion from here, as in TIDE (Bolya et al. 2020)
     error_background_iou: float = 0.1  # and is background below this
+    image_threshold: float = IMAGE_THRESHOLD
 
     def __post_init__(self) -> None:
         if not 0 < self.error_background_iou <= self.error_iou <= 1:
@@ -37,7 +54,7 @@ class Protocol:
                 value=f"{self.error_background_iou:g} with error_iou {self.error_iou:g}",
                 remedy="TIDE's values are 0.1 and 0.5",
             )
-        for name in ("score_threshold", "suppression_iou", "lesion_iou"):
+        for name in ("score_threshold", "suppression_iou", "lesion_iou", "image_threshold"):
             value = getattr(self, name)
             if not 0 <= value <= 1:  # NaN fails too
                 raise InputError(
@@ -48,8 +65,31 @@ class Protocol:
                 )
 
 
-def statements(protocol: Protocol) -> dict[str, str]:
-    """Return the rules in words, by topic, for metrics.json and the report."""
+def statements(protocol: Protocol, *, boxes: bool = True, scores: bool = False) -> dict[str, str]:
+    """Return the rules in words, by topic, for metrics.json and the report.
+
+    ``boxes`` and ``scores`` tell what is judged by them: predicted boxes, scores of images, or both.
+    """
+    told = _box_statements(protocol) if boxes else {}
+    if scores:
+        told |= _score_statements(protocol)
+    return told
+
+
+def _score_statements(protocol: Protocol) -> dict[str, str]:
+    return {
+        "scores of images": (
+            f"A score is the probability of malignant. An image is predicted malignant with a score of at "
+            f"least {protocol.image_threshold:g}, and the score is its malignancy score. Without boxes there "
+            "are no COCO, FROC, lesion and error numbers."
+        ),
+        "breast": _BREAST,
+        "truth": _TRUTH,
+        "subgroups of images": "AUC, sensitivity and specificity of the images of the group alone.",
+    }
+
+
+def _box_statements(protocol: Protocol) -> dict[str, str]:
     return {
         "detection": (
             "COCO bounding box AP and AR as pycocotools defines them, over all predictions as given (no "
@@ -71,18 +111,8 @@ def statements(protocol: Protocol) -> dict[str, str]:
             "otherwise not malignant, with 1 minus the highest benign score; without a box the malignancy "
             "score is 0 (Lin et al. 2023, section 2.7)."
         ),
-        "breast": (
-            "Views of one breast with the same status keep it with the more confident score; of views that "
-            "differ the malignant one decides when its score is above 0.5, otherwise the other (Lin et al. "
-            "2023, section 2.7). Three or more views: those of the same status are fused first. A breast is "
-            "breast_id, else patient, study and side, else the image alone."
-        ),
-        "truth": (
-            "Positive is malignant; not malignant is benign and normal together. The truth of an image is "
-            "its label, else its lesions (malignant before benign); that of a breast its images' (malignant "
-            "before benign before normal). Images with neither label nor lesion are unknown and left out. "
-            "With normals present, AUC is given for malignant against benign alone too."
-        ),
+        "breast": _BREAST,
+        "truth": _TRUTH,
         "lesion": (
             "Each true lesion takes class and score of the box with the highest IoU above "
             f"{protocol.lesion_iou:g}. Matched (the published protocol): lesions without such a box are left "

@@ -29,11 +29,10 @@ from mammodet.evaluation.froc import POINTS
 from mammodet.evaluation.froc_intervals import SENSITIVITIES
 from mammodet.evaluation.latex import performance_table
 from mammodet.evaluation.operating_points import NUMBERS as POINT_NUMBERS
-from mammodet.evaluation.protocol import statements
 from mammodet.evaluation.report_gallery import Gallery, Viewer, build_viewer, page_parts, with_navigation
 from mammodet.evaluation.report_images import earlier_pictures
 from mammodet.evaluation.resampling import Interval, primary
-from mammodet.evaluation.summary import Evaluation, metrics_document, package_versions
+from mammodet.evaluation.summary import Evaluation, metrics_document, package_versions, rules_of
 from mammodet.evaluation.tables import csv_tables
 
 REPORT = "report.html"
@@ -50,7 +49,7 @@ _FIGURES = {
 _MANY_PANELS = ("confusion", "reliability", "reliability_calibrated")  # too small in half the width
 _ERROR_PICTURES = ("errors.png", "errors.svg", "gallery.png")
 _TABLES = (
-    *("coco_thresholds", "subgroups"),
+    *("coco_thresholds", "subgroups", "image_subgroups"),
     *("coco", "intervals", "froc", "froc_curves", "operating_points", "calibration", "fusion", "roc"),
     *("image", "breast", "patient", "lesion", "images", "breasts", "patients", "lesions", "comparison"),
     "calibrated",
@@ -82,7 +81,7 @@ def write_report(
         path.unlink()
     viewer = None if gallery is None else build_viewer(gallery, evaluation, out)
     document = metrics_document(evaluation, inputs)
-    if viewer is not None:
+    if viewer is not None and viewer.at_threshold is not None:
         document["detection_at_threshold"] = viewer.at_threshold
     write_json(out / "metrics.json", document)
     for name, text in csv_tables(evaluation).items():
@@ -94,7 +93,7 @@ def write_report(
     for name, figure in (
         ("roc", roc_figure(evaluation.levels)),
         ("froc", froc_figure(evaluation.froc)),
-        ("subgroups", forest_figure(evaluation.subgroups, evaluation.coco["all"]["AP50"])),
+        ("subgroups", forest_figure(evaluation.subgroups, evaluation.coco.get("all", {}).get("AP50"))),
         ("confusion", confusion_figure(evaluation.levels)),
         ("reliability", reliability_figure(evaluation.levels)),
         ("reliability_calibrated", calibrated_figure(evaluation.calibrated)),
@@ -132,7 +131,7 @@ def render(
     page = environment.get_template(_TEMPLATE.name).render(
         evaluation=evaluation,
         inputs=inputs,
-        rules=statements(evaluation.protocol),
+        rules=rules_of(evaluation),
         versions=package_versions(),
         number_names=NUMBER_NAMES,
         froc_points=POINTS,

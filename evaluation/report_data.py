@@ -21,6 +21,7 @@ from mammodet.evaluation.froc import Denominator, units
 from mammodet.evaluation.froc_cases import froc_cases
 from mammodet.evaluation.froc_matching import FrocMatches, match_cases
 from mammodet.evaluation.hit_rules import HitRule, parse_rules
+from mammodet.evaluation.image_scores import ImageScores
 from mammodet.evaluation.matching import iou_matrix
 from mammodet.evaluation.protocol import Protocol
 
@@ -132,7 +133,8 @@ def viewer_data(
     dict[str, Any]
         Values that JSON can hold. Of more than ``MOST_BOXES`` boxes the surest are kept, and ``lowest`` is
         the lowest threshold at which none is missing. ``rules[].found`` has for each box the place of the
-        lesion that it finds, or a negative number: false positive, neither, of another class.
+        lesion that it finds, or a negative number: false positive, neither, of another class. ``scored`` is
+        false: what is judged are boxes.
     """
     place = {image["id"]: number for number, image in enumerate(coco.images)}
     scores = np.array([one["score"] for one in results], dtype=np.float64)
@@ -144,19 +146,45 @@ def viewer_data(
         "dropped": len(results) - len(kept),
         "unit": protocol.froc.unit,
         "judged": judged,
-        "categories": {str(one["id"]): str(one.get("name", one["id"])) for one in coco.categories},
-        "images": [_image(one, coco.annotations_of[one["id"]], judged) for one in coco.images],
+        "scored": False,
+        **_truth(coco, judged),
         "boxes": {
             **_columns([results[number] for number in kept], place),
             "score": scores[kept].tolist(),
             "suppressor": [drop[number] for number in kept],
         },
+        "rules": [_rule(one, coco, kept, len(results), protocol) for one in rules],
+    }
+
+
+def score_viewer_data(coco: Coco, scores: ImageScores, protocol: Protocol) -> dict[str, Any]:
+    """Return what ``viewer_data`` does where images have scores: no boxes, no rules, ``images[].score``."""
+    data = {
+        "threshold": protocol.image_threshold,
+        "lowest": 0.0,
+        "dropped": 0,
+        "unit": protocol.froc.unit,
+        "judged": True,
+        "scored": True,
+        **_truth(coco, judged=True),
+        "boxes": {**_columns([], {}), "score": [], "suppressor": []},
+        "rules": [],
+    }
+    for image, record in zip(data["images"], coco.images, strict=True):
+        image["score"] = scores.of_image[record["id"]]
+    return data
+
+
+def _truth(coco: Coco, judged: bool) -> dict[str, Any]:
+    place = {image["id"]: number for number, image in enumerate(coco.images)}
+    return {
+        "categories": {str(one["id"]): str(one.get("name", one["id"])) for one in coco.categories},
+        "images": [_image(one, coco.annotations_of[one["id"]], judged) for one in coco.images],
         "lesions": {
             **_columns(coco.annotations, place),
             "ignored": [int(not counts(one)) for one in coco.annotations],
             "finding": [str(one.get("finding") or "") for one in coco.annotations],
         },
-        "rules": [_rule(one, coco, kept, len(results), protocol) for one in rules],
     }
 
 

@@ -16,7 +16,14 @@ from markupsafe import Markup
 
 from mammodet.datasets.coco import Coco
 from mammodet.datasets.errors import InputError
-from mammodet.evaluation.report_data import MatchedRule, detection_at, match_rules, viewer_data
+from mammodet.evaluation.image_scores import ImageScores
+from mammodet.evaluation.report_data import (
+    MatchedRule,
+    detection_at,
+    match_rules,
+    score_viewer_data,
+    viewer_data,
+)
 from mammodet.evaluation.report_images import Progress, Task, add_pictures
 from mammodet.evaluation.summary import Evaluation
 
@@ -52,7 +59,7 @@ class Gallery:
     """
 
     coco: Coco
-    results: Sequence[Mapping[str, Any]]
+    results: Sequence[Mapping[str, Any]] | ImageScores
     pictures: Pictures = "auto"
     progress: Progress = _plain
 
@@ -69,18 +76,26 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Viewer:
-    """The data of the page, and ``at_threshold``, the detection numbers at the protocol's threshold."""
+    """The data of the page, and ``at_threshold``, the detection numbers at the protocol's threshold.
+
+    Scores of images have none of these.
+    """
 
     data: Mapping[str, Any]
-    at_threshold: Mapping[str, Any]
+    at_threshold: Mapping[str, Any] | None
 
 
 def build_viewer(gallery: Gallery, evaluation: Evaluation, out: Path) -> Viewer:
     """Match the predictions, read the pictures, and write those that go beside the page into ``out``."""
     coco, results, protocol = gallery.coco, gallery.results, evaluation.protocol
-    rules = match_rules(coco, results, protocol)
-    data = viewer_data(coco, results, protocol, rules, judged=evaluation.cases is not None)
-    errors = errors_of_images(evaluation, rules)
+    at_threshold = None
+    if isinstance(results, ImageScores):
+        data, errors = score_viewer_data(coco, results, protocol), errors_of_scores(evaluation)
+    else:
+        rules = match_rules(coco, results, protocol)
+        data = viewer_data(coco, results, protocol, rules, judged=evaluation.cases is not None)
+        errors = errors_of_images(evaluation, rules)
+        at_threshold = detection_at(rules, protocol, protocol.score_threshold)
     for image, amount in zip(data["images"], errors, strict=True):
         image["errors"] = amount
     tasks = {}
@@ -88,7 +103,7 @@ def build_viewer(gallery: Gallery, evaluation: Evaluation, out: Path) -> Viewer:
         image = coco.images[place]
         tasks[place] = Task(str(coco.image_path(image)), image["width"], image["height"])
     add_pictures(data["images"], tasks, out, gallery.progress)
-    return Viewer(data, detection_at(rules, protocol, protocol.score_threshold))
+    return Viewer(data, at_threshold)
 
 
 def errors_of_images(evaluation: Evaluation, rules: Sequence[MatchedRule]) -> list[float]:
@@ -114,6 +129,19 @@ def errors_of_images(evaluation: Evaluation, rules: Sequence[MatchedRule]) -> li
             case.truth is not None and (case.truth == "malignant") != (case.predicted == "malignant")
         )
     return [round(one, 6) for one in amount.tolist()]
+
+
+def errors_of_scores(evaluation: Evaluation) -> list[float]:
+    """Return how wrong the score of each image is, 0 for a right or unknown verdict; in the order of images.
+
+    A wrong verdict weighs 10 and how far the score is from the truth.
+    """
+    amount = []
+    for case in evaluation.cases.images if evaluation.cases else ():
+        malignant = case.truth == "malignant"
+        wrong = case.truth is not None and malignant != (case.predicted == "malignant")
+        amount.append(round(10 + abs(malignant - case.score), 6) if wrong else 0.0)
+    return amount
 
 
 def page_parts(viewer: Viewer | None) -> dict[str, Any]:

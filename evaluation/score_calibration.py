@@ -33,8 +33,8 @@ class ScoreCalibration:
     """One map per level, fitted on validation data.
 
     ``maps`` holds a map or None by level, ``reasons`` why there is none. ``score_threshold`` and
-    ``suppression_iou`` are those under which the scores were made: a map fits no others. ``inputs`` names the
-    files, as ``metrics.json`` does.
+    ``suppression_iou`` are those under which the scores were made, and ``scores_of`` what they are of,
+    "boxes" or "images": a map fits no others. ``inputs`` names the files, as ``metrics.json`` does.
     """
 
     kind: str
@@ -43,6 +43,7 @@ class ScoreCalibration:
     maps: Mapping[str, Calibrator | None]
     reasons: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    scores_of: str = "boxes"
 
     def probabilities(self, level: str, scores: ArrayLike) -> NDArray[np.float64] | None:
         """Return the probabilities [N] of malignancy scores [N] of a level; None where it has no map."""
@@ -65,8 +66,16 @@ class ScoreCalibration:
                 told += [f"{level}: {doubt}" for doubt in found.warnings]
         return told
 
-    def require(self, score_threshold: float, suppression_iou: float, file: Path) -> None:
+    def require(
+        self, score_threshold: float, suppression_iou: float, file: Path, scores_of: str = "boxes"
+    ) -> None:
         """Raise InputError when scores are made under other rules than those the maps were fitted under."""
+        if scores_of != self.scores_of:
+            raise InputError(
+                f"was fitted on scores of {self.scores_of}, the scores here are of {scores_of}",
+                file=file,
+                remedy="fit the calibration on validation data of the same model",
+            )
         for name, own, given in (
             ("score threshold", self.score_threshold, score_threshold),
             ("suppression IoU", self.suppression_iou, suppression_iou),
@@ -86,6 +95,7 @@ class ScoreCalibration:
             "kind": self.kind,
             "protocol": {
                 "fusion": _FUSION,
+                "scores_of": self.scores_of,
                 "score_threshold": self.score_threshold,
                 "suppression_iou": self.suppression_iou,
             },
@@ -117,13 +127,16 @@ class ScoreCalibration:
             if protocol["fusion"] != _FUSION:
                 raise ValueError(f"protocol.fusion {protocol['fusion']}")
             rules = (float(protocol["score_threshold"]), float(protocol["suppression_iou"]))
+            scores_of = protocol.get("scores_of", "boxes")  # not in files of earlier versions
+            if scores_of not in ("boxes", "images"):
+                raise ValueError(f"protocol.scores_of {scores_of}")
             if not all(0 <= rule <= 1 for rule in rules):
                 raise ValueError("protocol")
             levels = {level: content["levels"][level] for level in LEVELS}
             maps = {level: _read(kind, level, entry) for level, entry in levels.items()}
             str(content["inputs"]["ground_truth"]["path"])
             reasons = {level: str(levels[level]["reason"]) for level, one in maps.items() if one is None}
-            return cls(kind, *rules, maps, reasons, dict(content["inputs"]))
+            return cls(kind, *rules, maps, reasons, dict(content["inputs"]), scores_of)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"is no score calibration of this version ({error})",
@@ -133,7 +146,13 @@ class ScoreCalibration:
 
 
 def fit_score_calibration(
-    kind: str, cases: Cases, score_threshold: float, suppression_iou: float, inputs: Mapping[str, Any]
+    kind: str,
+    cases: Cases,
+    score_threshold: float,
+    suppression_iou: float,
+    inputs: Mapping[str, Any],
+    *,
+    scores_of: str = "boxes",
 ) -> ScoreCalibration:
     """Fit a map on the images, the breasts and the patients of known truth.
 
@@ -157,7 +176,7 @@ def fit_score_calibration(
     if len(refused) == len(LEVELS):
         raise refused["image"]
     reasons = {level: error.problem for level, error in refused.items()}
-    return ScoreCalibration(kind, score_threshold, suppression_iou, maps, reasons, inputs)
+    return ScoreCalibration(kind, score_threshold, suppression_iou, maps, reasons, inputs, scores_of)
 
 
 def cases_of(cases: Cases) -> dict[str, Sequence[ImageCase | BreastCase | PatientCase]]:

@@ -193,17 +193,20 @@ def _lesion_groups(coco: Coco, size_bins_mm: Sequence[float]) -> list[_Group]:
     ]
 
 
-def _image_groups(coco: Coco) -> list[_Group]:
-    images = sorted(coco.images, key=lambda one: one["id"])
-    values = {
-        "view": [_text(one.get("view")) for one in images],
-        "density": [_text(one.get("density")) for one in images],
-        "manufacturer": [_text(one.get("manufacturer")) for one in images],
+def values_of_images(coco: Coco) -> dict[str, dict[int, str]]:
+    """Return by group the value of every image by its id, ``unknown`` where the file does not say."""
+    return {
+        name: {image["id"]: _text(image.get(name)) for image in coco.images}
+        for name in ("view", "density", "manufacturer")
     }
+
+
+def _image_groups(coco: Coco) -> list[_Group]:
+    order = sorted(image["id"] for image in coco.images)
     return [
         _Group(name, value, Selection(images=mask), _OF_IMAGES)
-        for name, of_images in values.items()
-        for value, mask in _masks(of_images, [True] * len(images), ())
+        for name, values in values_of_images(coco).items()
+        for value, mask in _masks([values[one] for one in order], [True] * len(order), ())
     ]
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
-from mammodet.datasets.coco import CATEGORY_NAMES, Coco, counts
+from mammodet.datasets.coco import CATEGORY_NAMES, Coco
+from mammodet.datasets.errors import InputError
 from mammodet.evaluation import fast_coco
 from mammodet.evaluation.calibrated_levels import Calibrated, calibrated_document, calibrated_levels
-from mammodet.evaluation.cases import MISSED, Cases, collect_cases
+from mammodet.evaluation.case_levels import (
+    case_levels,
+    data_counts,
+    lesion_counts,
+    lesion_levels,
+    truth_counts,
+)
+from mammodet.evaluation.cases import Cases, collect_cases
 from mammodet.evaluation.coco_intervals import coco_intervals
 from mammodet.evaluation.coco_thresholds import ThresholdProtocol, ThresholdRow, coco_thresholds
 from mammodet.evaluation.detection_metrics import match_boxes
@@ -23,7 +30,9 @@ from mammodet.evaluation.fusion import patients_of_images
 from mammodet.evaluation.fusion_rules import LogisticRule
 from mammodet.evaluation.fusion_table import FusionRow, fusion_table
 from mammodet.evaluation.ground_truth_check import check_ground_truth
-from mammodet.evaluation.levels import Intervals, Judged, Level, Uncertainty, lesions, malignant_or_not
+from mammodet.evaluation.image_scores import WITHOUT_BOXES, ImageScores, require_truth
+from mammodet.evaluation.image_subgroups import ImageSubgroup, image_subgroups
+from mammodet.evaluation.levels import Intervals, Level, Uncertainty
 from mammodet.evaluation.operating_points import DEFAULT_RULES, PointRule
 from mammodet.evaluation.protocol import Protocol, statements
 from mammodet.evaluation.resampling import Bootstrap, Interval, PatientResamples
@@ -66,6 +75,9 @@ class Evaluation:
     boxes into a score. ``calibrated`` is there with a score calibration only, ``coco_thresholds`` has COCO
     numbers beyond the twelve where they were asked for, ``subgroups`` those by lesion size, finding, view,
     density and vendor.
+
+    Scores of images have the levels image, breast and patient and ``image_subgroups``; what is of boxes is
+    empty, ``errors`` None, and ``without_boxes`` says why.
     """
 
     protocol: Protocol
@@ -82,17 +94,59 @@ class Evaluation:
     errors: ErrorAnalysis | None = None
     coco_thresholds: Sequence[ThresholdRow] = ()
     subgroups: Sequence[SubgroupRow] = ()
+    image_subgroups: Sequence[ImageSubgroup] = ()
+    without_boxes: str | None = None
 
 
 def evaluate(
     coco: Coco,
-    results: Sequence[Mapping[str, Any]],
+    results: Sequence[Mapping[str, Any]] | ImageScores,
     protocol: Protocol,
     options: Options | None = None,
 ) -> Evaluation:
-    """Evaluate checked COCO ``results`` against ``coco``, which may be any COCO file, profile or not."""
+    """Evaluate checked COCO ``results``, or scores of images, against ``coco``.
+
+    Boxes are judged on any COCO file, profile or not.
+
+    Raises
+    ------
+    InputError
+        For scores of images when the categories are not those of the profile, or ``options`` hold a fusion
+        rule, which is fitted on boxes.
+    """
     check_ground_truth(coco)
     options = options or Options()
+    if isinstance(results, ImageScores):
+        return _evaluate_scores(coco, results, protocol, options)
+    return _evaluate_boxes(coco, results, protocol, options)
+
+
+def _evaluate_scores(coco: Coco, scores: ImageScores, protocol: Protocol, options: Options) -> Evaluation:
+    require_truth(coco)
+    if options.fitted is not None:
+        problem = "a logistic fusion rule is fitted on boxes, and scores of images have none"
+        raise InputError(problem, remedy="leave --fusion out")
+    resamples, calibration = resamples_of(coco, options.bootstrap), options.calibration
+    cases = collect_cases(coco, scores, protocol)
+    return Evaluation(
+        protocol=protocol,
+        counts=data_counts(coco) | {"patients": resamples.patients} | truth_counts(cases),
+        coco={},
+        froc=FrocTable(protocol.froc, ()),
+        levels=case_levels(cases, Uncertainty(resamples, options.points)),
+        cases=cases,
+        reason=None,
+        fusion=fusion_table(coco, scores, cases, None, resamples),
+        bootstrap=options.bootstrap,
+        calibrated=None if calibration is None else calibrated_levels(cases, calibration, resamples),
+        image_subgroups=image_subgroups(coco, cases, resamples),
+        without_boxes=WITHOUT_BOXES,
+    )
+
+
+def _evaluate_boxes(
+    coco: Coco, results: Sequence[Mapping[str, Any]], protocol: Protocol, options: Options
+) -> Evaluation:
     bootstrap = options.bootstrap
     patient_of, resamples = patients_of_images(coco), resamples_of(coco, bootstrap)
     matched = match_boxes(coco, results)
@@ -126,10 +180,11 @@ def evaluate(
         )
         return replace(found, reason=reason)
     cases, calibration = collect_cases(coco, results, protocol), options.calibration
+    uncertainty = Uncertainty(resamples, options.points)
     return replace(
         found,
         counts=tally | _case_counts(cases, results, protocol),
-        levels=_levels(cases, Uncertainty(resamples, options.points)),
+        levels=case_levels(cases, uncertainty) | lesion_levels(cases, uncertainty),
         cases=cases,
         fusion=fusion_table(coco, results, cases, options.fitted, resamples),
         calibrated=None if calibration is None else calibrated_levels(cases, calibration, resamples),
@@ -156,7 +211,7 @@ def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[
         "schema": SCHEMA,
         "inputs": dict(inputs),
         "versions": package_versions(),
-        "protocol": {**asdict(evaluation.protocol), "rules": statements(evaluation.protocol)},
+        "protocol": {**asdict(evaluation.protocol), "rules": rules_of(evaluation)},
         "counts": evaluation.counts,
         "coco": evaluation.coco,
         "froc": froc_document(evaluation.froc),
@@ -170,6 +225,9 @@ def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[
     }
     if evaluation.errors is not None:
         document["errors"] = errors_document(evaluation.errors)
+    if evaluation.without_boxes is not None:
+        document["without_boxes"] = evaluation.without_boxes
+        document["image_subgroups"] = [asdict(row) for row in evaluation.image_subgroups]
     if evaluation.reason is not None:
         document["reason"] = evaluation.reason
     document |= {name: _level_document(level) for name, level in evaluation.levels.items()}
@@ -178,45 +236,23 @@ def metrics_document(evaluation: Evaluation, inputs: Mapping[str, Any]) -> dict[
     return document | {"fusion_rules": [asdict(row) for row in evaluation.fusion]}
 
 
+def rules_of(evaluation: Evaluation) -> dict[str, str]:
+    """Return the rules of an evaluation in words, by topic."""
+    scores = evaluation.without_boxes is not None
+    return statements(evaluation.protocol, boxes=not scores, scores=scores)
+
+
 def package_versions() -> dict[str, str]:
     """Return the versions of the packages that the numbers come from."""
     names = (*_PACKAGES, "hotcoco") if fast_coco.available() else _PACKAGES
     return {name: version(name) for name in names}
 
 
-def _levels(cases: Cases, uncertainty: Uncertainty) -> dict[str, Level]:
-    images, breasts = cases.patient_of_image, cases.patient_of_breast
-    all_lesions = [Judged(c.truth, c.predicted, c.score, images[c.image_id]) for c in cases.lesions]
-    matched = [case for case in all_lesions if case.predicted != MISSED]
-    return {
-        "image": malignant_or_not(
-            "Images",
-            [Judged(c.truth, c.predicted, c.score, images[c.image_id]) for c in cases.images],
-            uncertainty,
-        ),
-        "breast": malignant_or_not(
-            "Breasts",
-            [Judged(c.truth, c.predicted, c.score, breasts[c.breast]) for c in cases.breasts],
-            uncertainty,
-        ),
-        "patient": malignant_or_not(
-            "Patients",
-            [Judged(c.truth, c.predicted, c.score, c.patient) for c in cases.patients],
-            uncertainty,
-        ),
-        "lesion_published": lesions("Lesions, matched", matched, (), uncertainty),
-        "lesion_all": lesions("Lesions, all", all_lesions, (MISSED,), uncertainty),
-    }
-
-
 def _base_counts(coco: Coco, results: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     predicted = {one["image_id"] for one in results}
     return {
-        "images": len(coco.images),
+        **data_counts(coco),
         "images_without_prediction": sum(image["id"] not in predicted for image in coco.images),
-        "lesions": sum(counts(one) for one in coco.annotations),
-        "lesions_ignored": sum(not counts(one) for one in coco.annotations),
-        "images_without_patient": sum(image.get("patient_id") is None for image in coco.images),
         "predictions": len(results),
     }
 
@@ -225,18 +261,7 @@ def _case_counts(cases: Cases, results: Sequence[Mapping[str, Any]], protocol: P
     above = sum(one["score"] >= protocol.score_threshold for one in results)
     kept = sum(len(boxes) for boxes in cases.fusion.detections.values())
     tally = {"predictions_above_threshold": above, "predictions_suppressed": above - kept}
-    for name, truths in (
-        ("images", Counter(case.truth for case in cases.images)),
-        ("breasts", Counter(case.truth for case in cases.breasts)),
-    ):
-        tally |= {f"{name}_{truth}": truths[truth] for truth in ("malignant", "benign", "normal")}
-        tally[f"{name}_unknown"] = truths[None]
-    tally["breasts"] = len(cases.breasts)
-    for truth in ("malignant", "benign"):
-        tally[f"lesions_{truth}"] = sum(case.truth == truth for case in cases.lesions)
-    missed = Counter(case.truth for case in cases.lesions if case.predicted == MISSED)
-    tally |= {"lesions_missed": missed.total(), "lesions_missed_benign": missed["benign"]}
-    return tally
+    return tally | truth_counts(cases) | lesion_counts(cases)
 
 
 def _level_document(level: Level) -> dict[str, Any]:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
 from mammodet.evaluation.all_numbers import all_numbers
 from mammodet.evaluation.calibrated_levels import NUMBERS, Calibrated
 from mammodet.evaluation.cases import BreastCase, ImageCase, LesionCase, PatientCase
-from mammodet.evaluation.coco_thresholds import ThresholdRow
+from mammodet.evaluation.csv_text import csv_text
 from mammodet.evaluation.detection_metrics import NUMBER_NAMES
 from mammodet.evaluation.error_tables import error_tables
 from mammodet.evaluation.froc_table import FrocTable, row_record
 from mammodet.evaluation.fusion_table import FusionRow
+from mammodet.evaluation.group_tables import image_subgroup_table, subgroup_table, threshold_table
 from mammodet.evaluation.levels import Level
 from mammodet.evaluation.resampling import Interval
-from mammodet.evaluation.subgroups import SubgroupRow
 from mammodet.evaluation.summary import Evaluation
 
-NOT_AVAILABLE = "n/a"
 _INTERVAL_COLUMNS = ("level", "number", "value", "interval", *(one.name for one in fields(Interval)))
 _POINT_COLUMNS = (
     *("level", "point", "threshold", "number", "value"),
@@ -57,81 +54,65 @@ def csv_tables(evaluation: Evaluation) -> dict[str, str]:
     ``fusion.csv`` one per fusion rule and level; ``intervals.csv`` one per number and kind of interval. With
     a score calibration ``calibrated.csv`` has one row per level and number, and cases a ``probability``.
     ``errors.csv``, ``error_kinds.csv``, ``error_places.csv`` and ``views.csv`` are as ``error_tables`` tells.
+
+    Scores of images have none of the tables about boxes and lesions, and ``image_subgroups.csv`` with a row
+    per group and value.
     """
+    tables = {"intervals.csv": _interval_table(evaluation)}
+    if evaluation.without_boxes is None:
+        tables |= _box_tables(evaluation)
+    else:
+        tables["image_subgroups.csv"] = image_subgroup_table(evaluation.image_subgroups)
+    return tables | _level_tables(evaluation)
+
+
+def _box_tables(evaluation: Evaluation) -> dict[str, str]:
     tables = {
         "coco.csv": _coco_table(evaluation.coco),
-        "intervals.csv": _interval_table(evaluation),
         "froc.csv": _froc_table(evaluation.froc),
         "froc_curves.csv": _froc_curves(evaluation.froc),
+        "subgroups.csv": subgroup_table(evaluation.subgroups),
     }
     if evaluation.coco_thresholds:
         tables["coco_thresholds.csv"] = threshold_table(evaluation.coco_thresholds)
-    tables["subgroups.csv"] = subgroup_table(evaluation.subgroups)
     if evaluation.errors is not None:
         tables |= error_tables(evaluation.errors)
+    if evaluation.cases is not None:
+        levels = evaluation.levels
+        lesions = {"matched": levels["lesion_published"], "all": levels["lesion_all"]}
+        rows = [{"lesions": name, **row} for name, level in lesions.items() for row in _level_rows(level)]
+        tables |= {
+            "lesion.csv": csv_text(rows),
+            "lesions.csv": _case_table(LesionCase, evaluation.cases.lesions),
+        }
+    return tables
+
+
+def _level_tables(evaluation: Evaluation) -> dict[str, str]:
     if evaluation.cases is None:
-        return tables
-    levels, cases = evaluation.levels, evaluation.cases
-    lesions = {"matched": levels["lesion_published"], "all": levels["lesion_all"]}
+        return {}
+    levels, cases, tables = evaluation.levels, evaluation.cases, {}
+    without = () if evaluation.without_boxes is None else ("boxes",)
     calibrated = evaluation.calibrated
     if calibrated is not None:
-        tables["calibrated.csv"] = _table(_calibrated_rows(calibrated), _CALIBRATED_COLUMNS)
+        tables["calibrated.csv"] = csv_text(_calibrated_rows(calibrated), _CALIBRATED_COLUMNS)
     chances = {} if calibrated is None else calibrated.probabilities
     return tables | {
-        "image.csv": _table(_level_rows(levels["image"])),
-        "breast.csv": _table(_level_rows(levels["breast"])),
-        "patient.csv": _table(_level_rows(levels["patient"])),
-        "lesion.csv": _table(
-            [{"lesions": name, **row} for name, level in lesions.items() for row in _level_rows(level)]
-        ),
-        "images.csv": _case_table(ImageCase, cases.images, chances.get("image", ())),
-        "breasts.csv": _case_table(BreastCase, cases.breasts, chances.get("breast", ())),
-        "patients.csv": _case_table(PatientCase, cases.patients, chances.get("patient", ())),
-        "lesions.csv": _case_table(LesionCase, cases.lesions),
+        "image.csv": csv_text(_level_rows(levels["image"])),
+        "breast.csv": csv_text(_level_rows(levels["breast"])),
+        "patient.csv": csv_text(_level_rows(levels["patient"])),
+        "images.csv": _case_table(ImageCase, cases.images, chances.get("image", ()), without),
+        "breasts.csv": _case_table(BreastCase, cases.breasts, chances.get("breast", ()), without),
+        "patients.csv": _case_table(PatientCase, cases.patients, chances.get("patient", ()), without),
         "roc.csv": _roc_table(levels),
-        "operating_points.csv": _table(_point_rows(levels), _POINT_COLUMNS),
-        "calibration.csv": _table(_reliability_rows(levels, calibrated)),
-        "fusion.csv": _table(_fusion_rows(evaluation.fusion), _FUSION_COLUMNS),
+        "operating_points.csv": csv_text(_point_rows(levels), _POINT_COLUMNS),
+        "calibration.csv": csv_text(_reliability_rows(levels, calibrated)),
+        "fusion.csv": csv_text(_fusion_rows(evaluation.fusion), _FUSION_COLUMNS),
     }
 
 
-def threshold_table(rows: Sequence[ThresholdRow]) -> str:
-    """Return one row per class, number of boxes and IoU threshold; ``mean`` is that over the thresholds."""
-    return _table(
-        {
-            "class": row.classes,
-            "max_dets": row.max_dets,
-            "iou": "mean" if row.iou is None else row.iou,
-            "lesions": row.lesions,
-            **_with_limits("AP", row.ap, row.ap_interval),
-            **_with_limits("AR", row.ar, row.ar_interval),
-            "reason": row.reason or "",
-        }
-        for row in rows
-    )
-
-
-def subgroup_table(rows: Sequence[SubgroupRow]) -> str:
-    """Return one row per group, value and class."""
-    records = []
-    for row in rows:
-        record: dict[str, Any] = {"group": row.group, "value": row.value, "class": row.classes}
-        record |= {name: getattr(row, name) for name in ("images", "patients", "lesions", "found")}
-        for name, value in row.numbers.items():
-            record |= _with_limits(name, value, row.intervals.get(name))
-        reasons = [row.reason, *(one.reason for one in row.intervals.values())]
-        record["false_positives"] = row.false_positives
-        records.append(record | {"reason": next((one for one in reasons if one), "")})
-    return _table(records)
-
-
-def _with_limits(name: str, value: float | None, interval: Interval | None) -> dict[str, float | None]:
-    limits = (None, None) if interval is None else (interval.low, interval.high)
-    return {name: value, f"{name} low": limits[0], f"{name} high": limits[1]}
-
-
 def _coco_table(numbers: Mapping[str, Mapping[str, float | None]]) -> str:
-    return _table([{"class": name, **values} for name, values in numbers.items()], ("class", *NUMBER_NAMES))
+    return csv_text([{"class": name, **values} for name, values in numbers.items()], ("class", *NUMBER_NAMES))
 
 
 def _froc_table(table: FrocTable) -> str:
@@ -146,7 +127,7 @@ def _froc_table(table: FrocTable) -> str:
             if name in intervals:
                 shown |= {f"{name} {end}": intervals[name][end] for end in ("low", "high")}
         rows.append(shown)
-    return _table(rows)
+    return csv_text(rows)
 
 
 def _froc_curves(table: FrocTable) -> str:
@@ -158,7 +139,7 @@ def _froc_curves(table: FrocTable) -> str:
         rows += [
             dict(zip(columns, (row.rule, row.classes, *map(float, point)), strict=True)) for point in points
         ]
-    return _table(rows, columns)
+    return csv_text(rows, columns)
 
 
 def _level_rows(level: Level) -> list[dict[str, Any]]:
@@ -185,7 +166,7 @@ def _roc_table(levels: Mapping[str, Level]) -> str:
         curve = level.roc
         points = zip(curve.false_positive_rate, curve.true_positive_rate, curve.thresholds, strict=True)
         rows += [dict(zip(columns, (name, *map(float, point)), strict=True)) for point in points]
-    return _table(rows, columns)
+    return csv_text(rows, columns)
 
 
 def _interval_table(evaluation: Evaluation) -> str:
@@ -194,7 +175,7 @@ def _interval_table(evaluation: Evaluation) -> str:
         for one in all_numbers(evaluation)
         for kind, interval in one.kinds.items()
     ]
-    return _table(rows, _INTERVAL_COLUMNS)
+    return csv_text(rows, _INTERVAL_COLUMNS)
 
 
 def _point_rows(levels: Mapping[str, Level]) -> Iterator[dict[str, Any]]:
@@ -250,24 +231,17 @@ def _fusion_rows(rows: Sequence[FusionRow]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _case_table(kind: type[Any], cases: Sequence[Any], chances: Sequence[float] | None = ()) -> str:
+def _case_table(
+    kind: type[Any],
+    cases: Sequence[Any],
+    chances: Sequence[float] | None = (),
+    without: Sequence[str] = (),
+) -> str:
     """Write one row per case; with ``chances``, None for none that could be had, their column at the end."""
-    columns = [field.name for field in fields(kind)]
-    rows = [asdict(case) for case in cases]
+    columns = [field.name for field in fields(kind) if field.name not in without]
+    rows = [{name: value for name, value in asdict(case).items() if name in columns} for case in cases]
     if chances is None or len(chances):
         columns.append("probability")
         for place, row in enumerate(rows):
             row["probability"] = None if chances is None else chances[place]
-    return _table(rows, columns)
-
-
-def _table(rows: Iterable[Mapping[str, Any]], columns: Iterable[str] | None = None) -> str:
-    """Write rows as CSV; without ``columns`` those of all rows in order of appearance."""
-    rows = list(rows)
-    names = list(columns or dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: NOT_AVAILABLE if value is None else value for name, value in row.items()})
-    return text.getvalue()
+    return csv_text(rows, columns)

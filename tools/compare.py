@@ -125,7 +125,10 @@ def _compare(arguments: Arguments) -> int:
     options, protocol = evaluation_options(shared), evaluation_protocol(shared)
     coco = read_ground_truth(shared)
     paths = [Path(one) for one in arguments.predictions]
-    results = {name: read_results(shared, path, coco, _PROG) for name, path in zip(names, paths, strict=True)}
+    results = {
+        name: read_results(shared, path, coco, prog=_PROG, others=paths)
+        for name, path in zip(names, paths, strict=True)
+    }
     sources = [file_source(path) for path in paths]
     _warn_of_copies(sources)
     models = evaluate_models(coco, results, protocol, options, progress=_models_bar)

@@ -1,7 +1,8 @@
-"""``mammodet evaluate``: predictions of any detector against a COCO file -> numbers, tables, figures, report.
+"""``mammodet evaluate``: predictions of any model against a COCO file -> numbers, tables, figures, report.
 
 mammodet evaluate --ground-truth gt.json --predictions dt.json --out results
 mammodet evaluate --ground-truth gt.json --predictions boxes.csv --categories malignant=all --out results
+mammodet evaluate --ground-truth gt.json --predictions scores.csv --out results
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from mammodet.tools.evaluation_arguments import (
 from mammodet.tools.evaluation_output import check_outputs, new_results
 
 COMPARISON = "comparison.csv"
+GROUP_TABLES = ("subgroups.csv", "image_subgroups.csv")  # of boxes, of scores of images
 _INPUTS = ("ground_truth", "predictions", "compare", "fusion", "calibration")
 
 
@@ -46,8 +48,14 @@ def evaluate_files(arguments: Arguments) -> list[str]:
     from mammodet.evaluation.report_gallery import Gallery  # noqa: PLC0415
     from mammodet.evaluation.summary import evaluate  # noqa: PLC0415
 
+    protocol = evaluation_protocol(arguments)
     fitted = None if arguments.fusion is None else LogisticRule.load(Path(arguments.fusion))
     calibration = _calibration(arguments)
+    coco = read_ground_truth(arguments)
+    results, other = _read(arguments, coco)
+    if calibration is not None:
+        threshold, suppression_iou, scores_of = _made_with(protocol, results)
+        calibration.require(threshold, suppression_iou, Path(str(arguments.calibration)), scores_of)
     options = replace(
         evaluation_options(arguments),
         fitted=fitted,
@@ -55,10 +63,6 @@ def evaluate_files(arguments: Arguments) -> list[str]:
         error_images=arguments.error_images,
         progress=lambda images: _bar(images, "looking at errors"),
     )
-    protocol = evaluation_protocol(arguments)
-    coco = read_ground_truth(arguments)
-    results = read_results(arguments, arguments.predictions, coco)
-    other = None if arguments.compare is None else read_results(arguments, Path(arguments.compare), coco)
     gallery = Gallery(coco, results, arguments.images, _bar)
     evaluation = evaluate(coco, results, protocol, options)
     if arguments.fit_fusion is not None:
@@ -73,7 +77,7 @@ def evaluate_files(arguments: Arguments) -> list[str]:
     inputs = {name: file_source(Path(path)) for name, path in named.items() if path is not None}
     if calibration is not None and _same_data(calibration.inputs, inputs):
         _warn(f"{arguments.calibration} was fitted on this very ground truth: its numbers flatter")
-    made = _fit_calibration(arguments, evaluation, inputs)
+    made = _fit_calibration(arguments, evaluation, results, inputs)
     lines = [*overview(evaluation), *made]
     with new_results(arguments.out, earlier_report, _read_files(arguments)) as folder:
         write_report(evaluation, folder, inputs, gallery)
@@ -93,23 +97,50 @@ def _evaluate(arguments: Arguments) -> int:
     print("\n".join(evaluate_files(arguments)))
     from mammodet.evaluation.report import REPORT  # noqa: PLC0415
 
-    print(f"\nsubgroups: {arguments.out / 'subgroups.csv'}\nreport: {arguments.out / REPORT}")
+    groups = next(out for name in GROUP_TABLES if (out := arguments.out / name).is_file())
+    print(f"\nsubgroups: {groups}\nreport: {arguments.out / REPORT}")
     return 0
 
 
+def _read(arguments: Arguments, coco: Any) -> tuple[Any, Any]:
+    """Return the predictions, boxes or scores of images, and those of ``--compare``, None without."""
+    from mammodet.evaluation.image_scores import ImageScores  # noqa: PLC0415
+
+    path, other = arguments.predictions, None
+    paths = [path] if arguments.compare is None else [path, Path(arguments.compare)]
+    results = read_results(arguments, path, coco, others=paths)
+    if isinstance(results, ImageScores):
+        for option in ("fusion", "fit_fusion"):
+            if getattr(arguments, option) is not None:
+                told = f"is of boxes, and {path} holds scores of images"
+                field = "--" + option.replace("_", "-")
+                raise InputError(told, field=field, remedy="leave the option out")
+    if len(paths) > 1:
+        other = read_results(arguments, paths[1], coco, others=paths)
+    return results, other
+
+
+def _made_with(protocol: Any, results: Any) -> tuple[float, float, str]:
+    """Return what a score calibration must fit: threshold, suppression IoU, and what the scores are of."""
+    from mammodet.evaluation.image_scores import ImageScores  # noqa: PLC0415
+
+    if isinstance(results, ImageScores):
+        return protocol.image_threshold, protocol.suppression_iou, "images"
+    return protocol.score_threshold, protocol.suppression_iou, "boxes"
+
+
 def _calibration(arguments: Arguments) -> Any:
-    """Return the score calibration of ``--calibration``, which must fit the protocol; None without."""
+    """Return the score calibration of ``--calibration``; None without."""
     from mammodet.evaluation.score_calibration import ScoreCalibration  # noqa: PLC0415
 
     if arguments.calibration is None:
         return None
-    path = Path(arguments.calibration)
-    found = ScoreCalibration.load(path)
-    found.require(arguments.score_threshold, arguments.suppression_iou, path)
-    return found
+    return ScoreCalibration.load(Path(arguments.calibration))
 
 
-def _fit_calibration(arguments: Arguments, evaluation: Any, inputs: dict[str, dict[str, str]]) -> list[str]:
+def _fit_calibration(
+    arguments: Arguments, evaluation: Any, results: Any, inputs: dict[str, dict[str, str]]
+) -> list[str]:
     """Fit and write what ``--fit-calibration`` asks for; return the lines to print."""
     from mammodet.evaluation.score_calibration import fit_score_calibration  # noqa: PLC0415
 
@@ -121,8 +152,9 @@ def _fit_calibration(arguments: Arguments, evaluation: Any, inputs: dict[str, di
             file=arguments.ground_truth,
             remedy="leave --fit-calibration out",
         )
-    rules = (arguments.score_threshold, arguments.suppression_iou)
-    found = fit_score_calibration(arguments.calibration_kind, evaluation.cases, *rules, inputs)
+    threshold, suppression_iou, scores_of = _made_with(evaluation.protocol, results)
+    kind, cases = arguments.calibration_kind, evaluation.cases
+    found = fit_score_calibration(kind, cases, threshold, suppression_iou, inputs, scores_of=scores_of)
     found.save(Path(arguments.fit_calibration))
     for doubt in found.warnings:
         _warn(f"score calibration, {doubt}")

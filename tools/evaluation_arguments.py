@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,18 +18,21 @@ from mammodet.datasets.errors import InputError
 
 @dataclass(frozen=True)
 class Arguments:
-    """Evaluate the predictions of any detector against a COCO file.
+    """Evaluate the predictions of any detector or classifier against a COCO file.
 
     Writes metrics.json, CSV tables, ROC, FROC and confusion figures (PNG, SVG), report.html and config.yaml.
     Image, breast and lesion numbers need the categories 1 benign and 2 malignant; other files get the COCO
-    and FROC numbers.
+    and FROC numbers. A table without boxes holds scores of images, which get the image, breast and patient
+    numbers.
 
     Args:
         ground_truth: COCO file with images, annotations and categories
         predictions: of any detector, in the frame of the images: COCO results, a CSV or TSV table with named
-            columns, a folder of YOLO text files, or boxes, scores and labels per image in JSON
+            columns, a folder of YOLO text files, or boxes, scores and labels per image in JSON; of a
+            classifier, a CSV or TSV table with the probability of malignant of every image
         out: folder for the results; made when it is not there
-        score_threshold: boxes below this do not count for images, breasts and lesions; COCO AP uses all
+        score_threshold: boxes below this do not count for images, breasts and lesions, COCO AP uses all;
+            images with a score below this are not malignant; null takes 0.3 of boxes, 0.5 of scores of images
         suppression_iou: a benign box that overlaps a malignant one by more than this IoU is dropped
         lesion_iou: a box speaks for a true lesion when their IoU is above this
         images: pictures in the report's viewer: auto (all up to 200, else the 200 worst), all, errors (those
@@ -69,7 +73,7 @@ class Arguments:
     ground_truth: Path
     predictions: Path
     out: Path
-    score_threshold: float = 0.3
+    score_threshold: float | None = None
     suppression_iou: float = 0.5
     lesion_iou: float = 0.0
     images: Literal["auto", "all", "errors", "none"] | int = "auto"
@@ -129,14 +133,14 @@ def evaluation_protocol(arguments: Arguments) -> Any:
     from mammodet.evaluation.froc_table import FrocProtocol  # noqa: PLC0415
     from mammodet.evaluation.protocol import Protocol  # noqa: PLC0415
 
-    froc = FrocProtocol(arguments.hit_rules, arguments.froc_denominator, arguments.class_aware)
+    given = arguments.score_threshold
     return Protocol(
-        arguments.score_threshold,
-        arguments.suppression_iou,
-        arguments.lesion_iou,
-        froc,
+        suppression_iou=arguments.suppression_iou,
+        lesion_iou=arguments.lesion_iou,
+        froc=FrocProtocol(arguments.hit_rules, arguments.froc_denominator, arguments.class_aware),
         error_iou=arguments.error_iou,
         error_background_iou=arguments.error_background_iou,
+        **({} if given is None else {"score_threshold": given, "image_threshold": given}),
     )
 
 
@@ -178,15 +182,28 @@ def read_ground_truth(arguments: Arguments) -> Any:
     return coco if root is None else replace(coco, info={**coco.info, "root": str(root.absolute())})
 
 
-def read_results(arguments: Arguments, path: Path, coco: Any, prog: str = "mammodet evaluate") -> Any:
-    """Return the checked predictions of ``path``, read by the options of ``--predictions``."""
-    from mammodet.evaluation.predictions import read_predictions  # noqa: PLC0415
+def read_results(
+    arguments: Arguments,
+    path: Path,
+    coco: Any,
+    *,
+    prog: str = "mammodet evaluate",
+    others: Iterable[Path] = (),
+) -> Any:
+    """Return the checked predictions of ``path``, read by the options of ``--predictions``.
 
+    ``others`` are read by the same options: with a table among them the columns are of tables alone.
+    """
+    from mammodet.evaluation.predictions import is_table, read_predictions  # noqa: PLC0415
+
+    columns, form = arguments.columns, arguments.format
+    if columns and not is_table(path, form) and any(is_table(one, form) for one in others):
+        columns = {}
     return read_predictions(
         path,
         coco,
-        format=arguments.format,
-        columns=arguments.columns,
+        format=form,
+        columns=columns,
         categories=arguments.categories,
         boxes=arguments.boxes,
         scores=arguments.scores,

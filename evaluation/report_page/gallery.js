@@ -136,9 +136,12 @@ class GalleryView {
     if (one.outcome) badges.append(element("span", { class: `badge ${one.outcome}`, text: OUTCOMES[one.outcome] }));
     if (one.missed.length) badges.append(element("span", { class: "badge missed", text: `${one.missed.length} missed` }));
     if (one.falsePositives) badges.append(element("span", { class: "badge false", text: plural(one.falsePositives, "FP box", "FP boxes") }));
+    const { scored } = judge.data;
+    if (scored) badges.append(element("span", { class: "badge score", text: `score ${shown(record.score)}` }));
     const about = [record.truth ?? "unknown truth", record.view, record.patient && `patient ${record.patient}`].filter(Boolean).join(" · ");
-    const label = [record.name, about, one.outcome && OUTCOMES[one.outcome], plural(one.missed.length, "missed lesion"),
-      plural(one.falsePositives, "false positive box", "false positive boxes")].filter(Boolean).join(", ");
+    const counts = scored ? [`score ${shown(record.score)}`]
+      : [plural(one.missed.length, "missed lesion"), plural(one.falsePositives, "false positive box", "false positive boxes")];
+    const label = [record.name, about, one.outcome && OUTCOMES[one.outcome], ...counts].filter(Boolean).join(", ");
     return element("button", { type: "button", class: "card", "data-image": image, tabindex: -1, "aria-label": label, title: record.name },
       element("span", { class: "frame" }, shot), badges,
       element("span", { class: "name" }, element("bdi", { text: record.name })), element("span", { class: "soft about", text: about }));

@@ -3,6 +3,7 @@
 
 const FALSE_POSITIVE = -1, OTHER_CLASS = -3; // as in report_data.py
 const BENIGN = 1, MALIGNANT = 2;
+const NO_RULE = { name: "", lesions: [], units: 0, found: [], counted: null }; // of a page of scores of images
 
 function groups(places, count) {
   const grouped = Array.from({ length: count }, () => []);
@@ -18,11 +19,12 @@ class Judge {
     const score = data.boxes.score;
     for (const boxes of this.boxesOf) boxes.sort((a, b) => score[b] - score[a]);
     // The image of each lesion that counts, by rule: others are neither found nor missed.
-    this.counted = data.rules.map((rule) => new Set(rule.lesions));
+    this.rules = data.scored ? [NO_RULE] : data.rules;
+    this.counted = this.rules.map((rule) => new Set(rule.lesions));
   }
 
   at(threshold, ruleNumber) {
-    const rule = this.data.rules[ruleNumber];
+    const rule = this.rules[ruleNumber];
     const images = this.data.images.map((_, image) => this.image(image, threshold, rule, ruleNumber));
     const total = { found: 0, falsePositives: 0, positives: 0, hits: 0, negatives: 0, rejections: 0 };
     images.forEach((one, image) => {
@@ -58,6 +60,7 @@ class Judge {
   // otherwise 1 minus the highest score of the benign boxes that no malignant box suppresses.
   verdict(image, threshold) {
     if (!this.data.judged) return { malignant: null, verdictScore: null, outcome: null };
+    if (this.data.scored) return this.scored(image, threshold);
     const { score, category } = this.data.boxes;
     let malignant = null, benign = null;
     for (const box of this.boxesOf[image]) {
@@ -68,6 +71,11 @@ class Judge {
     const called = malignant !== null;
     const verdictScore = called ? malignant : benign === null ? 0 : 1 - benign;
     return { malignant: called, verdictScore, outcome: this.outcome(image, called) };
+  }
+
+  scored(image, threshold) {
+    const { score } = this.data.images[image], called = score >= threshold;
+    return { malignant: called, verdictScore: score, outcome: this.outcome(image, called) };
   }
 
   suppressed(box, threshold) {

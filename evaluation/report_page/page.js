@@ -12,6 +12,7 @@ class Page {
     this.legend(data);
     byId("viewer").hidden = false;
     if (!data.judged) for (const part of document.querySelectorAll("#viewer .of-images")) part.remove();
+    if (data.scored) this.leaveBoxesOut();
     this.ruleChanged();
   }
 
@@ -44,9 +45,21 @@ class Page {
     const kinds = Object.entries(data.categories).filter(([category]) => used.has(Number(category))).slice(0, 6);
     for (const [category, name] of kinds) {
       const style = classStyle(data, Number(category));
-      byId("legend").append(element("span", {}, lineSample(style, false), `true ${name}`), element("span", {}, lineSample(style, true), `predicted ${name}`));
+      byId("legend").append(element("span", {}, lineSample(style, false), `true ${name}`));
+      if (!data.scored) byId("legend").append(element("span", {}, lineSample(style, true), `predicted ${name}`));
     }
     if (data.lesions.ignored.some(Boolean)) byId("legend").append(element("span", {}, lineSample({ colour: YELLOW, width: 1.5, dash: [] }, false), "ignored"));
+  }
+
+  // Hidden, not removed: what they hold is still written to.
+  leaveBoxesOut() {
+    for (const part of document.querySelectorAll(":is(#viewer, #full) .of-boxes")) {
+      if (part.matches("option")) part.remove();
+      else part.classList.add("left-out");
+    }
+    byId("sort").querySelector('[value="errors"]').textContent = "surest wrong verdict at the protocol’s threshold";
+    byId("full").querySelector("h4").textContent = "True boxes";
+    byId("rule-text").textContent = "An image is called malignant with a score of at least the threshold.";
   }
 
   setThreshold(value) {
@@ -57,9 +70,11 @@ class Page {
   }
 
   ruleChanged() {
-    const { data } = this.judge, rule = data.rules[this.rule];
-    byId("rule-text").textContent = `${rule.name}: ${rule.text}. A box counts with a score of at least the threshold.`;
-    drawCurve(byId("curve"), data, rule);
+    const { data } = this.judge, rule = this.judge.rules[this.rule];
+    if (!data.scored) {
+      byId("rule-text").textContent = `${rule.name}: ${rule.text}. A box counts with a score of at least the threshold.`;
+      drawCurve(byId("curve"), data, rule);
+    }
     this.update();
   }
 
@@ -82,14 +97,19 @@ class Page {
   }
 
   numbers() {
+    if (!this.judge.data.scored) this.lesionNumbers();
+    if (!this.judge.data.judged) return;
+    const { total } = this.judged;
+    this.live("live-sensitivity", total.hits, total.positives, `of ${total.positives} malignant`);
+    this.live("live-specificity", total.rejections, total.negatives, `of ${total.negatives} not malignant`);
+  }
+
+  lesionNumbers() {
     const { total, rule } = this.judged, { unit } = this.judge.data;
     const lesions = rule.lesions.length;
     const sensitivity = this.live("live-lesions", total.found, lesions, `of ${plural(lesions, "lesion")}`);
     const perUnit = this.live("live-false", total.falsePositives, rule.units, `on ${plural(rule.units, unit)}`);
     moveDot(byId("curve"), perUnit, sensitivity);
-    if (!this.judge.data.judged) return;
-    this.live("live-sensitivity", total.hits, total.positives, `of ${total.positives} malignant`);
-    this.live("live-specificity", total.rejections, total.negatives, `of ${total.negatives} not malignant`);
   }
 
   live(id, part, whole, rest) {

@@ -66,10 +66,12 @@ class Viewer {
   }
 
   outcome(one) {
+    const verdict = one.outcome && `Image: ${OUTCOMES[one.outcome].toLowerCase()}, malignancy score ${shown(one.verdictScore)}`;
+    if (this.page.judge.data.scored) return `${verdict}.`;
     const lesions = one.found.size + one.missed.length;
     const said = [lesions ? `${one.found.size} of ${plural(lesions, "lesion")} found` : "No lesion",
       plural(one.falsePositives, "false positive box", "false positive boxes")];
-    if (one.outcome) said.unshift(`Image: ${OUTCOMES[one.outcome].toLowerCase()}, malignancy score ${shown(one.verdictScore)}`);
+    if (verdict) said.unshift(verdict);
     return `${said.join(". ")}.`;
   }
 

@@ -11,8 +11,8 @@ from mammodet.datasets.coco import read_coco, read_results
 from mammodet.datasets.errors import InputError
 from mammodet.evaluation.coco_thresholds import ThresholdProtocol, coco_thresholds
 from mammodet.evaluation.detection_metrics import class_names, coco_metrics, match_boxes
+from mammodet.evaluation.group_tables import threshold_table
 from mammodet.evaluation.resampling import PatientResamples
-from mammodet.evaluation.tables import threshold_table
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from mammodet.evaluation.froc_matching import match_cases
 from mammodet.evaluation.froc_table import FrocProtocol
 from mammodet.evaluation.fusion import fuse
 from mammodet.evaluation.hit_rules import parse_rules
+from mammodet.evaluation.image_scores import ImageScores
 from mammodet.evaluation.protocol import Protocol
 from mammodet.evaluation.report import render, write_report
 from mammodet.evaluation.report_data import match_rules, viewer_data
@@ -520,6 +521,48 @@ def test_other_categories_have_no_verdicts_of_images(visit, tmp_path):
     assert page.locator(".card").count() > 0
     page.locator(".card").first.click()
     assert re.search(r"^\S+ of|^No lesion", page.locator("#full-outcome").inner_text())
+
+
+def test_scores_of_images_have_verdicts_and_no_boxes(visit, tmp_path):
+    coco, _ = study(tmp_path)
+    drawn = np.random.default_rng(3).beta(1, 1, len(coco.images)).round(3).tolist()
+    drawn[0] = 0.5  # on the threshold: malignant
+    scores = ImageScores({one["id"]: score for one, score in zip(coco.images, drawn, strict=True)})
+    report = write(tmp_path, coco, scores)
+    page = visit(report)
+    document = json.loads((report.parent / "metrics.json").read_text())
+    shown = set(re.findall(r"(?<![\d.-])-?\d\.\d{3}(?!\d)", page.locator("main").inner_text()))
+    assert len(shown) > 100
+    assert shown <= all_numbers(document) | {f"{score:.3f}" for score in drawn}
+    for name in ("#rule", "#curve", "#chips-lesion", "#live-lesions", "#live-false"):
+        assert not page.locator(name).is_visible()
+    assert page.locator("rect[stroke-dasharray]:not([stroke-dasharray=''])").count() == 0
+    truth = {one["id"]: truth_of(coco, one) for one in coco.images}
+    for threshold in (0.5, 0.2, 0.9):
+        set_threshold(page, threshold)
+        called = {
+            kind: [scores.of_image[key] >= threshold for key, value in truth.items() if value in kinds]
+            for kind, kinds in (("positive", ("malignant",)), ("negative", ("benign", "normal")))
+        }
+        assert page.locator("#live-sensitivity").inner_text() == number(np.mean(called["positive"]))
+        assert page.locator("#live-specificity").inner_text() == number(1 - np.mean(called["negative"]))
+        wrong = sum(called["negative"])
+        page.locator(".chip.fp").click()
+        assert page.locator("#shown").inner_text() == f"{wrong} of 40 images"
+        assert page.locator(".card .badge.fp").count() == page.locator(".card").count() == min(wrong, 24)
+        page.locator("#filters-clear").click()
+    set_threshold(page, 0.5)
+    page.locator("#sort").select_option("score")
+    highest = sorted(drawn, reverse=True)[:3]
+    told = page.locator(".card .badge.score").all_inner_texts()[:3]
+    assert told == [f"score {score:.3f}" for score in highest]
+    page.locator("#search").fill("files/1.png")
+    page.locator(".card").first.click()
+    outcome = {"malignant": "true", "benign": "false", "normal": "false", None: "unknown truth"}[truth[1]]
+    assert page.locator("#full-outcome").inner_text().startswith(f"Image: {outcome}")
+    assert page.locator("#full-outcome").inner_text().endswith("malignancy score 0.500.")
+    assert not page.locator("#show-predictions").is_visible()
+    assert page.locator("#full-boxes li.truth").count() == len(coco.annotations_of[1])
 
 
 def test_many_pictures_lie_beside_the_page_and_go_with_it(visit, tmp_path, monkeypatch):

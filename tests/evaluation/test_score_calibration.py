@@ -66,7 +66,12 @@ def test_maps_survive_the_disk(kind, tmp_path):
         np.testing.assert_array_equal(again.probabilities(level, scores), maps.probabilities(level, scores))
     content = json.loads((tmp_path / "map.json").read_text())
     assert content["schema"] == "mammodet.score-calibration/1"
-    assert content["protocol"] == {"fusion": "published", "score_threshold": 0.3, "suppression_iou": 0.5}
+    assert content["protocol"] == {
+        "fusion": "published",
+        "scores_of": "boxes",
+        "score_threshold": 0.3,
+        "suppression_iou": 0.5,
+    }
     assert content["inputs"] == INPUTS and "mammodet" in content["versions"]
     image = content["levels"]["image"]
     assert (image["cases"], content["levels"]["patient"]["cases"]) == (600, 150)
@@ -97,6 +102,7 @@ def _set(path, value):
         _set("kind", []),
         _set("protocol", None),
         _set("protocol.fusion", "max"),
+        _set("protocol.scores_of", "lesions"),
         _set("protocol.score_threshold", 2),
         _set("inputs", []),
         _set("inputs.ground_truth", 3),
@@ -137,6 +143,8 @@ def test_scores_of_another_protocol_are_refused():
         maps.require(0.2, 0.5, Path("map.json"))
     with pytest.raises(InputError, match=r"suppression IoU 0.5, .* have 0.6"):
         maps.require(0.3, 0.6, Path("map.json"))
+    with pytest.raises(InputError, match=r"was fitted on scores of boxes, the scores here are of images"):
+        maps.require(0.3, 0.5, Path("map.json"), "images")
 
 
 def test_a_level_without_both_classes_has_a_reason_and_the_others_a_map(tmp_path):

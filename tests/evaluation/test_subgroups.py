@@ -12,9 +12,9 @@ from mammodet.datasets.errors import InputError
 from mammodet.evaluation.box_matching import class_boxes
 from mammodet.evaluation.detection_metrics import coco_metrics
 from mammodet.evaluation.fusion import patients_of_images
+from mammodet.evaluation.group_tables import subgroup_table
 from mammodet.evaluation.resampling import PatientResamples
 from mammodet.evaluation.subgroups import subgroups
-from mammodet.evaluation.tables import subgroup_table
 
 IMAGES = 16
 

@@ -127,6 +127,44 @@ def test_tables_are_read_by_the_same_options(work):
     assert float(numbers["coco", "benign AP50"]["old"]) == 0
 
 
+def test_detectors_and_classifiers_stand_in_one_table(work, capsys):
+    (work / "scores.csv").write_text("image_id,score,kind\n1,0.9,a\n2,0.3,a\n3,0.2,b\n4,0.6,b\n")
+    names = ["--names", "new", "classifier", "old"]
+    files = ["new.json", str(work / "scores.csv"), "old.json"]
+    for words in ((*files, *names), (files[1], files[0], files[2])):
+        assert compare(work, *words) == 0
+    told = capsys.readouterr()
+    assert told.err.count("scores of 4 of 4 images, no boxes") == 2
+    assert "- classifier: scores of images, malignant from 0.5 on; without boxes no number" in told.out
+    assert "classifier and new disagree on 2 images\n" in told.out
+    assert "old and new disagree on 2 images and 2 lesions" in told.out
+    (row,) = [line for line in told.out.splitlines() if line.startswith("classifier  ")]
+    assert row.split()[1:3] == ["-", "-"] and row.split()[-1] == "-"
+    document = json.loads((work / "out" / "comparison.json").read_text())
+    assert [one["without_boxes"] is None for one in document["models"]] == [False, True, True]
+    levels = {row["level"] for row in document["differences"]}
+    assert levels == {"image", "breast", "patient"}  # to the first model, which has no boxes
+    by_model = {one["name"]: {number["level"] for number in one["numbers"]} for one in document["models"]}
+    assert by_model["scores"] == levels and {"coco", "lesion_all"} < by_model["new"]
+    assert {"scores of images", "detection", "boxes", "lesion"} <= set(document["protocol"]["rules"])
+    page = (work / "out" / "compare.html").read_text()
+    assert page.count("without boxes no number of boxes and lesions") == 1
+    assert "<td>–</td>" in page
+    summary = {row["model"]: row for row in rows(work / "out" / "summary.csv")}
+    assert summary["scores"]["AP50"] == summary["scores"]["Accuracy lesions"] == "n/a"
+    assert float(summary["scores"]["AUC images"]) == 0.75
+
+
+def test_classifiers_alone(work, capsys):
+    for name in ("a", "b"):
+        (work / f"{name}.csv").write_text("image,score\n1,0.9\n2,0.3\n3,0.2\n4,0.6\n")
+    assert compare(work, str(work / "a.csv"), str(work / "b.csv")) == 0
+    told = capsys.readouterr().out
+    assert "a, b: scores of images, malignant from 0.5 on" in told and "AP50" not in told
+    assert not (work / "out" / "compare_froc.png").exists()
+    assert 'id="boxes"' not in (work / "out" / "compare.html").read_text()
+
+
 BAD = {
     "one model": (["new.json"], "new.json: is the only file of predictions; give those of another model"),
     "no such file": (["new.json", "no.json"], "no.json: no such file"),

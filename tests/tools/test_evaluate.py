@@ -387,6 +387,78 @@ def screened(count=40):
     return {"images": images, "annotations": [], "categories": PROFILE}, boxes
 
 
+SCORES = "file_name,score\n1.png,0.9\n2.png,0.4\n3.png,0.2\n4.png,0.6\n"
+
+
+def test_scores_of_images_are_evaluated(evaluate, truth, tmp_path, capsys):
+    (tmp_path / "scores.csv").write_text(SCORES)
+    for name in ("annotations", "labels only"):
+        if name == "labels only":
+            truth["annotations"] = []
+        evaluate(truth, [])
+        options = ["--ground-truth", tmp_path / "gt.json", "--predictions", tmp_path / "scores.csv"]
+        out = ["--out", tmp_path / "out", "--resamples", "5"]
+        capsys.readouterr()
+        assert main(["evaluate", *map(str, options + out)]) == 0
+        told = capsys.readouterr()
+        note = f"{tmp_path}/scores.csv: scores of 4 of 4 images, no boxes; read from columns file_name, score"
+        assert told.err == f"mammodet evaluate: note: {note}\n"
+        assert "COCO boxes" not in told.out and "FROC per" not in told.out
+        assert "no COCO, FROC, lesion and error numbers; malignant from 0.5 on\n" in told.out
+        assert max(map(len, told.out.splitlines()[:-3])) <= 100
+        assert f"subgroups: {tmp_path / 'out' / 'image_subgroups.csv'}" in told.out
+        document = metrics(tmp_path)
+        assert document["image"]["confusion"]["counts"] == [[2, 1], [0, 1]]
+        assert document["image"]["auc"] == document["breast"]["auc"] == 1
+        there = {path.name for path in (tmp_path / "out").iterdir()}
+        # What the evaluation of boxes before it left is gone.
+        assert not there & {"coco.csv", "froc.csv", "froc.png", "errors.csv", "lesion.csv", "subgroups.csv"}
+        assert {"image.csv", "breast.csv", "table2.tex", "roc.png", "report.html"} <= there
+    assert main(["evaluate", *map(str, options + out), "--score-threshold", "0.3"]) == 0
+    assert metrics(tmp_path)["image"]["confusion"]["counts"] == [[1, 2], [0, 1]]
+    assert metrics(tmp_path)["protocol"]["image_threshold"] == 0.3
+    first = (tmp_path / "out" / "metrics.json").read_bytes()
+    assert main(["evaluate", "--config", str(tmp_path / "out" / "config.yaml")]) == 0
+    assert (tmp_path / "out" / "metrics.json").read_bytes() == first
+
+
+def test_scores_of_images_become_probabilities(evaluate, truth, predictions, tmp_path, capsys):
+    (tmp_path / "scores.csv").write_text(SCORES)
+    evaluate(truth, predictions, "--fit-calibration", str(tmp_path / "boxes.json"))
+    files = ["--ground-truth", tmp_path / "gt.json", "--predictions", tmp_path / "scores.csv"]
+    words = ["evaluate", *map(str, files), "--out", str(tmp_path / "out"), "--resamples", "5"]
+    assert main([*words, "--fit-calibration", str(tmp_path / "images.json")]) == 0
+    kept = json.loads((tmp_path / "images.json").read_text())["protocol"]
+    assert (kept["scores_of"], kept["score_threshold"]) == ("images", 0.5)
+    capsys.readouterr()
+    assert main([*words, "--calibration", str(tmp_path / "images.json")]) == 0
+    assert "probabilities by platt" in capsys.readouterr().out
+    assert metrics(tmp_path)["calibrated"]["levels"]["image"]["cases"] == 4
+    assert main([*words, "--calibration", str(tmp_path / "boxes.json")]) == 2
+    assert (
+        "boxes.json: was fitted on scores of boxes, the scores here are of images" in capsys.readouterr().err
+    )
+    assert evaluate(truth, predictions, "--calibration", str(tmp_path / "images.json")) == 2
+    assert "was fitted on scores of images, the scores here are of boxes" in capsys.readouterr().err
+    assert main([*words, "--fit-fusion", str(tmp_path / "rule.json")]) == 2
+    assert "--fit-fusion: is of boxes, and " in capsys.readouterr().err
+    assert not (tmp_path / "rule.json").exists()
+
+
+def test_a_detector_and_a_classifier_are_compared(evaluate, truth, predictions, tmp_path, capsys):
+    (tmp_path / "scores.csv").write_text(SCORES.replace("file_name", "fn"))
+    options = ["--columns", "image=fn", "--resamples", "5"]
+    assert evaluate(truth, predictions, "--compare", str(tmp_path / "scores.csv"), *options) == 0
+    with (tmp_path / "out" / "comparison.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["level"] for row in rows} == {"image", "breast", "patient"}
+    (accuracy, *_) = [row for row in rows if (row["level"], row["number"]) == ("image", "accuracy")]
+    assert (float(accuracy["other"]), float(accuracy["this"])) == (0.75, 1)
+    # Without a table the option is for nothing.
+    assert evaluate(truth, predictions, "--compare", str(tmp_path / "dt.json"), *options) == 2
+    assert "--columns: are for tables only" in capsys.readouterr().err
+
+
 def test_scores_become_probabilities_by_what_was_fitted_on_other_data(evaluate, tmp_path, capsys):
     path = tmp_path / "probabilities.json"
     assert evaluate(*screened(), "--fit-calibration", str(path), "--resamples", "0") == 0
