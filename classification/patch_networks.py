@@ -65,9 +65,11 @@ class PatchNetworkConfig:
         check_choice("network", self.network, NETWORKS)
         check_choice("channels", self.channels, (1, 3))
         smallest = _SMALLEST.get(self.network, 32)
-        for name, side in (("size", self.size), ("resize", self.resize)):
-            if side is not None and not smallest <= side <= 4096:
-                raise InputError(f"must be {smallest} to 4096 px", field=f"model.{name}", value=side)
+        seen, name = (self.size, "size") if self.resize is None else (self.resize, "resize")
+        if not smallest <= seen <= 4096:
+            raise InputError(f"must be {smallest} to 4096 px", field=f"model.{name}", value=seen)
+        if not 8 <= self.size <= 4096:
+            raise InputError("must be 8 to 4096 px", field="model.size", value=self.size)
         if not 0 <= self.blur <= 100:
             raise InputError("must be 0 to 100 px", field="model.blur", value=self.blur)
         check_outputs(self.classes, self.dropout)

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from mammodet.classification.classifier import FILE_FORMAT, FILE_REMEDY, Classifier
 from mammodet.datasets.errors import InputError
-from mammodet.networks.tensor_file import read_content, read_tensors
+from mammodet.networks.tensor_file import read_content, read_tensors, stated_format
 from mammodet.networks.weight_files import download_state, read_torch_state
 
 _log = logging.getLogger(__name__)
+
+_BACKBONE = "backbone.body."
 
 
 def load_start_weights(network: Classifier, weights: str, architecture: str) -> None:
@@ -23,8 +25,9 @@ def load_start_weights(network: Classifier, weights: str, architecture: str) -> 
     Parameters
     ----------
     weights:
-        ``none``, ``imagenet`` (torchvision's), or a file: a classifier of mammodet, a Lightning checkpoint of
-        one, or a torch state dict of torchvision's network.
+        ``none``, ``imagenet`` (torchvision's), or a file: a classifier of mammodet, the backbone of a
+        detector of mammodet, a Lightning checkpoint of one of them, or a torch state dict of torchvision's
+        network.
     architecture:
         torchvision's name of the body.
 
@@ -54,6 +57,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
     if not path.is_file():
         raise InputError("no such file", file=path, field="--weights", remedy="give imagenet, none or a file")
     if path.suffix == ".safetensors":
+        if (stated_format(path, FILE_REMEDY) or "").startswith("mammodet.detector/"):
+            return read_tensors(path), None
         config = read_content(path, FILE_FORMAT, FILE_REMEDY).get("config")
         classes = config.get("classes") if isinstance(config, Mapping) else None
         return read_tensors(path), tuple(classes) if isinstance(classes, list) else None
@@ -62,6 +67,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
 
 def _copy(network: Classifier, state: Mapping[str, Tensor], source: str, with_head: bool = False) -> None:
     """Copy the body, all of it, since half a body is none, and if wanted a last layer that fits."""
+    if any(key.startswith(_BACKBONE) for key in state):  # torchvision's detectors
+        state = {f"body.{key.removeprefix(_BACKBONE)}": one for key, one in state.items() if _BACKBONE in key}
     if not any(key.startswith("body.") for key in state):
         state = {f"body.{key}": tensor for key, tensor in state.items()}
     own = network.state_dict()

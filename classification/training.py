@@ -106,7 +106,7 @@ class ClassifierModule(TrainedModule):
         rates = [group["lr"] for one in optimizers for group in one.param_groups]
         told = "".join(f", learning rate {rate:.3g}" for rate in rates[:1])
         return InputError(
-            f"the loss is {float(loss)} at step {self.global_step}{told}",
+            f"the loss is {float(loss.detach())} at step {self.global_step}{told}",
             field="ids",
             value=batch["id"].tolist(),
             remedy="start again with a lower optim.lr, a longer optim.warmup_steps, or --precision fp32",
