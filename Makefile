@@ -30,6 +30,12 @@ demo: setup
 	@echo "how good the detector is on the patients of the test set:"
 	$(BIN)/mammodet evaluate --ground-truth $(DEMO)/split/test.json --predictions $(DEMO)/test/predictions.json \
 	  --out $(DEMO)/report
+	@echo "a classifier of whole images, SPPNet, from the detector's backbone, beside it:"
+	$(BIN)/mammodet train-cls --config configs/sppnet_demo.yaml --seed $(SEED) --out $(DEMO)/sppnet \
+	  --train $(DEMO)/split/train.json --val $(DEMO)/split/val.json --weights $(DEMO)/model/model.safetensors
+	$(BIN)/mammodet classify $(DEMO)/split/test.json --model $(DEMO)/sppnet/model.safetensors --out $(DEMO)/sppnet_test
+	$(BIN)/mammodet compare $(DEMO)/test/predictions.json $(DEMO)/sppnet_test/scores.csv --names detector SPPNet \
+	  --ground-truth $(DEMO)/split/test.json --out $(DEMO)/compared
 
 # One thread for each of two test processes: on two cores that is faster than two threads in one.
 test: setup
