@@ -167,8 +167,8 @@ class ImageExamples(Dataset[Item]):
         return [one.target for one in self.examples]
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of names, sizes, boxes and classes, whatever folder the images lie in."""
-        digest = hashlib.sha256()
+        """Return the SHA-256 of outputs, names, sizes, boxes and classes, wherever the images lie."""
+        digest = hashlib.sha256(json.dumps(list(self.task.classes.items())).encode())
         for one in sorted(self.examples, key=lambda example: example.id):
             name = one.image.get("sop_instance_uid") or Path(one.image["file_name"]).name
             told = [one.id, name, one.image["width"], one.image["height"], one.target, one.bbox]

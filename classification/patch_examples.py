@@ -53,7 +53,8 @@ class PatchExamples(Dataset[Item]):
         self.task = task
         self.variation = None if variation is None else build_variation(variation)
         self.counts = Counter({label: n for (name, label), n in store.counts().items() if name == split})
-        targets = [index for label in self.counts if (index := task.index(label)) is not None]
+        there = [label for label, count in self.counts.items() if count]  # marks may have emptied a class
+        targets = [index for label in there if (index := task.index(label)) is not None]
         require_classes(targets, task, self.counts, store.path, f"split {split!r}, class")
         self._outputs = {stratum: task.index(label) for stratum, label in store.labels().items()}
         self._once: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
@@ -86,7 +87,8 @@ class PatchExamples(Dataset[Item]):
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of what the store was made by and holds."""
-        told = [self.store.info, self.split, sorted(self.counts.items())]
+        classes = list(self.task.classes.items())
+        told = [self.store.info, self.split, sorted(self.counts.items()), classes]
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
     def _varied(self, item: Item, seed: int) -> Item:
@@ -135,7 +137,8 @@ class PatchSampler(Sampler[PatchDraw]):
     def __iter__(self) -> Iterator[PatchDraw]:
         for first in range(self.start, len(self), _BLOCK):
             own = np.arange(first, min(first + _BLOCK, len(self)), dtype=np.int64)
-            positions = own * self.world_size + self.rank
+            # Groups take turns by position: a process that kept its place in every round would get one class.
+            positions = own * self.world_size + (self.rank + own) % self.world_size
             drawn = self.draws.at(positions, self.epoch)
             for position, stratum, place in zip(
                 positions.tolist(), drawn.strata.tolist(), drawn.places.tolist(), strict=True

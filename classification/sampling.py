@@ -18,7 +18,8 @@ class ClassSampler(Sampler[Draw]):
     """Draws examples at random, if wanted as many of every class, those of like size in one batch.
 
     Images of a batch are padded to the largest of them. So the order, which is random, is sorted by size
-    within every few batches, and the batches are shuffled.
+    within every few batches, and the batches are shuffled. If balanced, each batch has its share of every
+    class, so that no batch tells a class by its size, or normalises one class alone.
 
     Parameters
     ----------
@@ -47,6 +48,7 @@ class ClassSampler(Sampler[Draw]):
         world_size: int = 1,
     ) -> None:
         kinds = np.asarray(targets, dtype=np.int64)
+        self._kinds = kinds
         self._pools = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
         self._sizes = np.asarray(sizes, dtype=np.float64).reshape(len(kinds), 2)
         self.seed = seed
@@ -84,12 +86,25 @@ class ClassSampler(Sampler[Draw]):
         return self._bucketed(drawn, random)
 
     def _bucketed(self, drawn: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
+        """Order every few batches by size; if balanced, by size within each class, the classes mixed."""
         batch = self.batch_size * self.world_size
         found: list[NDArray[np.int64]] = []
         for first in range(0, len(drawn), batch * _BUCKET):
             chunk = drawn[first : first + batch * _BUCKET]
             ordered = chunk[np.lexsort(self._sizes[chunk].T)]
+            if self.balanced:
+                ordered = ordered[np.argsort(_shares(self._kinds[ordered]), kind="stable")]
             whole = len(ordered) // batch * batch
             batches = ordered[:whole].reshape(-1, batch)
-            found += [*batches[random.permutation(len(batches))], ordered[whole:]]
+            found += [random.permutation(one) for one in batches[random.permutation(len(batches))]]
+            found.append(random.permutation(ordered[whole:]))
         return np.concatenate(found)
+
+
+def _shares(kinds: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return for each item which share of its kind comes before it, 0 to 1: sorted by it, kinds are mixed."""
+    shares = np.empty(len(kinds))
+    for kind in np.unique(kinds):
+        mine = np.flatnonzero(kinds == kind)
+        shares[mine] = (np.arange(len(mine)) + 0.5) / len(mine)
+    return shares

@@ -67,14 +67,11 @@ class ClassifierModule(TrainedModule):
         torch.manual_seed(seed_of(self.seed, self.current_epoch, batch_index, self.global_rank, 1))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Return the cross-entropy of a batch, the mean weighted by class."""
+        """Return the cross-entropy of a batch, each case weighed by its class."""
         logits = self.model(batch["pixels"].contiguous(memory_format=torch.channels_last))
-        weights = self.class_weights if isinstance(self.class_weights, Tensor) else None
-        loss = functional.cross_entropy(
-            logits, batch["target"], weights, label_smoothing=self.label_smoothing
-        )
+        loss = self._loss(logits, batch["target"])
         if not torch.isfinite(loss):
-            raise self._not_finite(loss, batch)
+            raise self._diverged(f"the loss is {float(loss.detach())}", batch["id"].tolist())
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(logits))
         return loss
 
@@ -98,16 +95,26 @@ class ClassifierModule(TrainedModule):
         ordered = [collected[number] for number in sorted(collected)]
         targets = np.array([target for target, _ in ordered], dtype=np.int64)
         probabilities = np.array([one for _, one in ordered], dtype=np.float64)
+        if not np.isfinite(probabilities).all():
+            odd = [number for number in sorted(collected) if not np.isfinite(collected[number][1]).all()]
+            raise self._diverged("the network gives no numbers", odd[:10])
         for name, value in self.evaluate(targets, probabilities).items():
             self.log(f"val/{name}", value, prog_bar=True)
 
-    def _not_finite(self, loss: Tensor, batch: Batch) -> InputError:
+    def _loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        smoothing = self.label_smoothing
+        each = functional.cross_entropy(logits, target, reduction="none", label_smoothing=smoothing)
+        # torch's own weights are divided by their sum over the batch, which takes them from a batch of one.
+        weights = self.class_weights
+        return (each * weights[target]).mean() if isinstance(weights, Tensor) else each.mean()
+
+    def _diverged(self, problem: str, ids: Sequence[int]) -> InputError:
         optimizers: list[Any] = [] if self._trainer is None else self._trainer.optimizers
         rates = [group["lr"] for one in optimizers for group in one.param_groups]
         told = "".join(f", learning rate {rate:.3g}" for rate in rates[:1])
         return InputError(
-            f"the loss is {float(loss.detach())} at step {self.global_step}{told}",
+            f"{problem} at step {self.global_step}{told}",
             field="ids",
-            value=batch["id"].tolist(),
+            value=list(ids),
             remedy="start again with a lower optim.lr, a longer optim.warmup_steps, or --precision fp32",
         )

@@ -69,7 +69,7 @@ def build_variation(config: VariationConfig) -> nn.Module:
         steps.append(v2.RandomVerticalFlip(config.vertical_flip))
     if config.quarter_turns:
         steps.append(QuarterTurn())
-    if config.rotation:
+    if config.rotation or config.rotation_from:
         first = -config.rotation if config.rotation_from is None else config.rotation_from
         degrees = (first, config.rotation)
         steps.append(v2.RandomRotation(degrees, interpolation=v2.InterpolationMode.BILINEAR))

@@ -155,8 +155,16 @@ class Arguments:
 
     def _refuse_what_does_not_belong(self) -> None:
         """Refuse options that this model would ignore."""
-        network = self.network
-        of_patches = self.task.source == "patches"
+        network, task = self.network, self.task
+        of_patches = task.source == "patches"
+        for name, given in (
+            ("--task.margin", task.source != "lesions" and task.margin != Task.margin),
+            ("--task.smallest", task.source != "lesions" and task.smallest != Task.smallest),
+            ("--train_split", not of_patches and self.train_split != "train"),
+            ("--val_split", not of_patches and self.val_split != "val"),
+        ):
+            if given:
+                raise InputError(f"is not an option of {task.source}", field=name, remedy="leave it out")
         for name, given, belongs in (
             ("backbone", network.backbone is not None, not of_patches),
             ("levels", network.levels is not None, not of_patches),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from mammodet.classification.data_module import Examples
 from mammodet.classification.examples import ImageExamples, find_examples
+from mammodet.classification.lesions import malignant_lesions
 from mammodet.classification.model_file import NetworkConfig
 from mammodet.classification.patch_examples import PatchExamples
 from mammodet.classification.patch_networks import PatchNetworkConfig
@@ -22,7 +24,7 @@ from mammodet.datasets.coco import Coco
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.patch_store import PatchStore
 from mammodet.datasets.standardise import Recipe
-from mammodet.evaluation.auc import delong
+from mammodet.evaluation.auc import WeightedAuc
 from mammodet.networks.pixel_statistics import PixelStatistics
 from mammodet.tools.classifier_arguments import Arguments
 from mammodet.tools.training_output import is_first, say
@@ -44,10 +46,14 @@ class Validation:
         defined = positive.any() and not positive.all()
         labels = list(range(probabilities.shape[1]))
         return {
-            "AUC": float(delong(positive, probabilities[:, self.positive]).auc[0]) if defined else 0.5,
+            "AUC": _auc(positive, probabilities[:, self.positive]) if defined else 0.5,
             "accuracy": float((probabilities.argmax(axis=1) == targets).mean()),
             "loss": float(log_loss(targets, probabilities, labels=labels)),
         }
+
+
+def _auc(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    return float(WeightedAuc(positive, scores)(np.ones((1, len(scores))))[0])
 
 
 def read_cases(
@@ -61,7 +67,7 @@ def read_cases(
         When a file cannot be read, has no case of a class, or is of another kind than the task needs.
     """
     if arguments.task.source == "patches":
-        return _patches(arguments, prog)
+        return _patches(arguments, given_recipe, prog)
     train = _read_coco(arguments.train, "--train")
     val = None if arguments.val is None else _read_coco(arguments.val, "--val")
     warn_of_leaks(prog, train, val)
@@ -82,6 +88,8 @@ def cases_told(examples: Examples, title: str) -> str:
     )
     told = ", ".join(f"{count} {name}" for name, count in zip(task.names, counts, strict=True))
     kind = {"images": "images", "patches": "patches", "lesions": "lesions"}[task.source]
+    if isinstance(examples, PatchExamples) and title == "validation" and len(examples) < sum(counts):
+        told += f"; {len(examples)} without turned copies are validated"
     left = _left_out(examples)
     return f"{title}: {sum(counts)} {kind}: {told}" + (
         f"; {left} of other or no label left out" if left else ""
@@ -89,29 +97,33 @@ def cases_told(examples: Examples, title: str) -> str:
 
 
 def class_weights(arguments: Arguments, training: Examples) -> list[float] | None:
-    """Return the weight of every output in the loss; None weighs all alike."""
-    wanted = arguments.loss.class_weights
-    if wanted is None or isinstance(wanted, tuple):
-        return None if wanted is None else list(wanted)
-    counts = _counts(training)
-    return [sum(counts) / (len(counts) * count) for count in counts]
+    """Return the weight of every output in the loss, 1 on average over the cases drawn; None weighs alike."""
+    wanted, counts = arguments.loss.class_weights, _counts(training)
+    if wanted is None:
+        return None
+    weights = [1 / count for count in counts] if wanted == "balanced" else [float(one) for one in wanted]
+    drawn = [1] * len(counts) if arguments.loss.balanced_batches else counts
+    mean = sum(weight * count for weight, count in zip(weights, drawn, strict=True)) / sum(drawn)
+    return [weight / mean for weight in weights]
 
 
-def measure(training: Examples) -> PixelStatistics:
-    """Measure mean and deviation of the pixels on at most a hundred images, or two thousand patches."""
+def normalisation(arguments: Arguments, training: Examples) -> tuple[float, float]:
+    """Return mean and deviation of pixels: those given, or measured on a hundred images or 2000 patches."""
+    mean, std = arguments.network.image_mean, arguments.network.image_std
+    if mean is not None and std is not None:
+        return mean, std
     statistics = PixelStatistics()
     for pixels in _some_pixels(training):
         statistics.add(pixels)
     if statistics.std == 0:
         raise InputError("every pixel of the training cases has the same value", field="--train")
-    return statistics
+    return statistics.mean if mean is None else mean, statistics.std if std is None else std
 
 
-def network_config(arguments: Arguments, training: Examples, measured: PixelStatistics) -> NetworkConfig:
+def network_config(arguments: Arguments, training: Examples) -> NetworkConfig:
     """Return the architecture with all that depends on data filled in; InputError for patches too small."""
     options, classes = arguments.network, arguments.task.names
-    mean = measured.mean if options.image_mean is None else options.image_mean
-    std = measured.std if options.image_std is None else options.image_std
+    mean, std = normalisation(arguments, training)
     if isinstance(training, ImageExamples):
         return SPPNetConfig(
             backbone=options.backbone or "resnet18",
@@ -136,7 +148,9 @@ def network_config(arguments: Arguments, training: Examples, measured: PixelStat
     )
 
 
-def _patches(arguments: Arguments, prog: str) -> tuple[Arguments, Examples, Examples | None]:
+def _patches(
+    arguments: Arguments, given_recipe: Collection[str], prog: str
+) -> tuple[Arguments, Examples, Examples | None]:
     store = _open_store(arguments.train, "--train")
     other = store if arguments.val is None else _open_store(arguments.val, "--val")
     for key in ("size", "recipe"):
@@ -147,6 +161,19 @@ def _patches(arguments: Arguments, prog: str) -> tuple[Arguments, Examples, Exam
                 value=str(other.path),
                 remedy="make both stores with the same options",
             )
+    recipe = Recipe.from_dict(store.info["recipe"])
+    for name in given_recipe:
+        if getattr(arguments.recipe, name) != getattr(recipe, name):
+            raise InputError(
+                f"patches have the recipe of their store, {getattr(recipe, name)!r}",
+                field=f"--recipe.{name}",
+                value=getattr(arguments.recipe, name),
+                remedy="leave it out, or make the store with mammodet patches --recipe",
+            )
+    if arguments.val is None and arguments.train_split == arguments.val_split:
+        raise InputError(
+            "is what is learned", field="--val_split", value=arguments.val_split, remedy="name another split"
+        )
     training = PatchExamples(store, arguments.train_split, arguments.task, arguments.augment)
     if arguments.val is None and arguments.val_split not in {split for split, _ in store.counts()}:
         validation = None
@@ -155,7 +182,7 @@ def _patches(arguments: Arguments, prog: str) -> tuple[Arguments, Examples, Exam
         validation = PatchExamples(other, arguments.val_split, arguments.task)
         if other is not store and is_first():
             _warn_of_shared_patients(training, validation, prog)
-    return replace(arguments, recipe=Recipe.from_dict(store.info["recipe"])), training, validation
+    return replace(arguments, recipe=recipe), training, validation
 
 
 def _open_store(path: str, field: str) -> PatchStore:
@@ -178,7 +205,8 @@ def _warn_of_shared_patients(training: PatchExamples, validation: PatchExamples,
         one.patient for one in validation.store.patches(validation.split)
     }
     if both:
-        say(f"{prog}: warning: {len(both)} patients are in --train and in --val; validation will flatter")
+        line = f"{len(both)} patients are in --train and in --val; validation will flatter"
+        print(f"{prog}: warning: {line}", file=sys.stderr)
 
 
 def _counts(examples: Examples) -> list[int]:
@@ -190,9 +218,9 @@ def _counts(examples: Examples) -> list[int]:
 def _left_out(examples: Examples) -> int:
     if isinstance(examples, PatchExamples):
         return sum(examples.counts.values()) - sum(examples.class_counts)
-    if examples.task.source == "images":
-        return len(examples.coco.images) - len(examples)
-    return 0
+    if examples.task.subtype is not None:
+        return len(list(malignant_lesions(examples.coco, examples.task.subtype))) - len(examples)
+    return len(examples.coco.images) - len(examples)
 
 
 def _some_pixels(training: Examples) -> Iterator[NDArray[np.float32]]:

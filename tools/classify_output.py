@@ -35,6 +35,12 @@ def class_scores(task: Task, cases: Sequence[ScoredCase]) -> ClassScores:
     )
 
 
+def score_column(task: Task) -> str:
+    """Return ``score``, which evaluate reads as that of malignant, or for another class another name."""
+    of_images = task.source == "images" and task.classes[task.score_class] != ("malignant",)
+    return f"score_of_{task.score_class}" if of_images else "score"
+
+
 def write_scores(
     path: Path, task: Task, cases: Sequence[ScoredCase], scores: ClassScores, threshold: float | None
 ) -> None:
@@ -46,10 +52,10 @@ def write_scores(
         told = {
             "truth": "" if truth is None else task.names[truth],
             "predicted": task.names[verdict],
-            "score": shown[scores.positive],
+            score_column(task): shown[scores.positive],
         }
         rows.append({**case.row, **told, **dict(zip(shares, shown, strict=True))})
-    write_csv(path, [*_COLUMNS[task.source], "truth", "predicted", "score", *shares], rows)
+    write_csv(path, [*_COLUMNS[task.source], "truth", "predicted", score_column(task), *shares], rows)
 
 
 def input_sources(arguments: Arguments, folders: Mapping[str, Path]) -> dict[str, Any]:

@@ -37,7 +37,6 @@ from mammodet.tools.classifier_training import (
     Validation,
     cases_told,
     class_weights,
-    measure,
     network_config,
     read_cases,
 )
@@ -55,7 +54,12 @@ from mammodet.tools.training_loop import (
 )
 from mammodet.tools.training_options import require_devices
 from mammodet.tools.training_output import is_first, say
-from mammodet.tools.training_stop import checkpoint_to_resume, require_resumable, tell_stop
+from mammodet.tools.training_stop import (
+    checkpoint_to_resume,
+    require_resumable,
+    require_same_data,
+    tell_stop,
+)
 
 _PROG = "mammodet train-cls"
 _LESS_MEMORY = (
@@ -88,16 +92,27 @@ def train(arguments: Arguments, given_recipe: Collection[str]) -> int:
     say(cases_told(training, "training"))
     if validation is not None:
         say(cases_told(validation, "validation"))
-    config = network_config(arguments, training, measure(training))
+    config = network_config(arguments, training)
     arguments = replace(
         arguments,
         network=replace(arguments.network, image_mean=config.image_mean, image_std=config.image_std),
     )
-    if checkpoint:
-        require_resumable(checkpoint, out / "config.yaml", arguments)
     device = choose_device(arguments.device)
     require_devices(arguments.trainer, device)
+    # Kept in config.yaml, since a run that goes on must not choose again.
     precision = choose_precision(arguments.precision, device)
+    arguments = replace(arguments, precision="bf16" if precision == "bf16" else "fp32")
+    data = ClassifierData(
+        training,
+        validation,
+        balanced=arguments.loss.balanced_batches,
+        batch_size=arguments.batch_size,
+        workers=arguments.workers,
+        seed=arguments.seed,
+    )
+    if checkpoint:
+        require_resumable(checkpoint, out / "config.yaml", arguments)
+        require_same_data(checkpoint, data)
     lightning.seed_everything(arguments.seed, workers=True, verbose=False)
     # A resumed run has its own weights.
     network = build_network(config, "none" if checkpoint else arguments.weights)
@@ -126,14 +141,6 @@ def train(arguments: Arguments, given_recipe: Collection[str]) -> int:
         shown=("train/loss", "val/loss", "val/AUC", "val/accuracy"),
         resumes=checkpoint is not None,
         sync_batchnorm=device.type == "cuda",
-    )
-    data = ClassifierData(
-        training,
-        validation,
-        balanced=arguments.loss.balanced_batches,
-        batch_size=arguments.batch_size,
-        workers=arguments.workers,
-        seed=arguments.seed,
     )
     try:
         fit(trainer, module, data, checkpoint, _LESS_MEMORY)

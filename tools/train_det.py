@@ -50,7 +50,12 @@ from mammodet.tools.training_options import require_devices
 from mammodet.tools.training_output import is_first, say
 from mammodet.tools.training_plan import require_memory
 from mammodet.tools.training_set import read_images, shared_recipe, warn_of_leaks
-from mammodet.tools.training_stop import checkpoint_to_resume, require_resumable, tell_stop
+from mammodet.tools.training_stop import (
+    checkpoint_to_resume,
+    require_resumable,
+    require_same_data,
+    tell_stop,
+)
 
 _PROG = "mammodet train-det"
 _LESS_MEMORY = (
@@ -90,12 +95,16 @@ def train(arguments: Arguments, given_recipe: Collection[str]) -> int:
     state = None if checkpoint else start_weights(arguments.weights, arguments.model.backbone)
     measured = _measure(train_coco, arguments.recipe)
     arguments = replace(arguments, model=_resolve(arguments, measured))
-    if checkpoint:
-        require_resumable(checkpoint, out / "config.yaml", arguments)
     device = choose_device(arguments.device)
     require_devices(arguments.trainer, device)
     require_norm(arguments.trainer, arguments.model.norm, device)
+    # Kept in config.yaml, since a run that goes on must not choose again.
     precision = choose_precision(arguments.precision, device)
+    arguments = replace(arguments, precision="bf16" if precision == "bf16" else "fp32")
+    data = build_data(arguments, train_coco, val_coco, known_errors)
+    if checkpoint:
+        require_resumable(checkpoint, out / "config.yaml", arguments)
+        require_same_data(checkpoint, data)
     most = max(map(len, train_coco.annotations_of.values()))
     require_memory(arguments, measured.largest, most, precision, device)
     if is_first():
@@ -129,7 +138,6 @@ def train(arguments: Arguments, given_recipe: Collection[str]) -> int:
         resumes=checkpoint is not None,
         sync_batchnorm=arguments.model.norm == "sync",
     )
-    data = build_data(arguments, train_coco, val_coco, known_errors)
     try:
         fit(trainer, module, data, checkpoint, _LESS_MEMORY)
     except Stopped as stop:

@@ -35,7 +35,7 @@ def one_line_errors(trainer: lightning.Trainer, less_memory: str) -> Iterator[No
         if error.errno == errno.ENOSPC:  # Lightning names its temporary file
             raise OSError(error.errno, error.strerror, str(trainer.default_root_dir)) from error
         raise
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, ValueError) as error:
         if (told := _explained(error, less_memory)) is not None:
             raise told from error
         raise
@@ -58,6 +58,12 @@ def _explained(error: BaseException, less_memory: str) -> InputError | None:
         words in told for words in ("not enough memory", "can't allocate memory", "out of memory")
     ):
         return InputError("there is not enough memory for a training step", remedy=less_memory)
+    if "more than 1 value per channel" in told:  # batch normalisation of one case whose last map is one cell
+        return InputError(
+            "the last batch holds a single case, too small to normalise",
+            field="--batch-size",
+            remedy="give another batch size, or larger patches or cut-outs",
+        )
     if isinstance(error, torch.distributed.DistBackendError) or "closed by peer" in told:
         return InputError("another process of this training has ended", remedy="its own line says why")
     return None

@@ -48,6 +48,11 @@ def warn_of_leaks(prog: str, train: Coco, val: Coco | None) -> None:
     if val is not None and is_first():
         patients = {image.get("patient_id") for image in train.images} - {None}
         both = patients & {image.get("patient_id") for image in val.images}
+        same = {str(train.image_path(one).resolve()) for one in train.images} & {
+            str(val.image_path(one).resolve()) for one in val.images
+        }
+        if same:
+            print(f"{prog}: warning: {len(same)} images are in --train and in --val", file=sys.stderr)
         if both:
             line = f"{len(both)} patients are in --train and in --val; split by patient with mammodet split"
             print(f"{prog}: warning: {line}", file=sys.stderr)

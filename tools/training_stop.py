@@ -83,6 +83,12 @@ def require_resumable(checkpoint: str, config: Path, arguments: TrainingOptions)
             )
 
 
+def require_same_data(checkpoint: str, data: lightning.LightningDataModule) -> None:
+    """Refuse to go on with other cases, before anything is written; raises what ``data`` raises."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    data.load_state_dict(state[type(data).__qualname__])
+
+
 def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options with dotted names instead of groups."""
     flat: dict[str, Any] = {}

@@ -84,9 +84,35 @@ def test_processes_share_one_order_and_an_epoch_goes_on(pools, world_size, epoch
     shares = [PatchSampler(draws, seed=1, rank=rank, world_size=world_size) for rank in range(world_size)]
     for one in shares:
         one.set_epoch(epoch)
-    mixed = [one for together in zip(*map(list, shares), strict=True) for one in together]
-    assert mixed[: len(alone)] == list(alone)
+    # In every round each process gets one position, another one in every round, so that groups mix.
+    order = list(alone)
+    for number, together in enumerate(zip(*map(list, shares), strict=True)):
+        positions = range(number * world_size, (number + 1) * world_size)
+        drawn = [order[position] for position in positions if position < len(order)]
+        assert set(drawn) <= set(together)
     late = PatchSampler(draws, seed=1)
     late.set_epoch(epoch)
     late.start = start
     assert list(late) == list(alone)[start:]
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_every_process_gets_every_class_in_every_batch(world_size: int):
+    draws = BalancedDraws(((Pool(0, 50),), (Pool(1, 7),)), seed=1)
+    for rank in range(world_size):
+        drawn = list(PatchSampler(draws, seed=1, rank=rank, world_size=world_size))
+        for first in range(0, len(drawn) - 7, 8):
+            assert Counter(one.stratum for one in drawn[first : first + 8]) == {0: 4, 1: 4}
+
+
+def test_a_class_that_marks_have_emptied_is_refused(store: PatchStore, monkeypatch: pytest.MonkeyPatch):
+    counts = {("train", "normal"): 5, ("train", "benign"): 0, ("train", "malignant"): 0}
+    monkeypatch.setattr(store, "counts", lambda: counts)
+    with pytest.raises(InputError, match="no case of class 'suspicious'"):
+        PatchExamples(store, "train", TASK)
+
+
+def test_other_classes_have_another_fingerprint(store: PatchStore):
+    swapped = Task("patches", dict(reversed(list(TASK.classes.items()))))
+    first, second = (PatchExamples(store, "train", task).fingerprint() for task in (TASK, swapped))
+    assert first != second

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +65,18 @@ def test_processes_share_one_order(targets, balanced, world_size):
     mixed = [one for together in zip(*whole, strict=True) for one in together][: len(targets)]
     alone = _sampler(targets, balanced=balanced, batch_size=4 * world_size)
     assert [one for one, _ in mixed] == [one.image for one in alone]
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_balanced_batches_hold_every_class_though_it_can_be_told_by_its_size(world_size):
+    targets = [0] * 50 + [1] * 50
+    sizes = [(100.0 + place, 100.0) for place in range(100)]
+    for rank in range(world_size):
+        sampler = _sampler(targets, sizes=sizes, balanced=True, rank=rank, world_size=world_size)
+        drawn = [targets[one.image] for one in sampler]
+        batches = [Counter(drawn[first : first + 4]) for first in range(0, len(drawn), 4)]
+        single = sum(len(one) == 1 for one in batches)
+        assert single <= len(batches) // 5  # of random batches of 4 an eighth would
 
 
 def test_batches_hold_examples_of_like_size():

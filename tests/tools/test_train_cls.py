@@ -11,12 +11,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from mammodet.classification.model_file import load_classifier, read_header
 from mammodet.networks.tensor_file import read_tensors
 from mammodet.tools import cli
+from mammodet.tools.classifier_training import Validation
 
 SMALL = """
 weights: none
@@ -244,6 +246,10 @@ def test_bad_options_and_files_are_one_line(
         (["--train", images, "--weights", tmp_path / "none.pth"], "none.pth"),
         (["--train", images, "--augment.rotation", 200], "augment.rotation"),
         (["--train", images, "--resume"], "no checkpoint"),
+        (["--train", images, "--task.margin", 1], "--task.margin"),
+        (["--train", images, "--train-split", "a"], "--train_split"),
+        (["--train", store, *of_patches, "--recipe.spacing-mm", 0.4], "--recipe.spacing_mm"),
+        (["--train", store, *of_patches, "--val-split", "train"], "--val_split"),
         (["--train", tmp_path / "nowhere.json"], "nowhere.json"),
         (["--train", images, "--epochs", 0], "--epochs"),
     ]
@@ -268,3 +274,22 @@ def test_another_set_is_not_gone_on_with(small: Path, images: Path, tmp_path: Pa
     other = ["--config", out / "config.yaml", "--resume", "--task.classes"]
     assert _train(*other, '{"other": ["benign"], "malignant": ["malignant"]}') == 2
     assert "differs from the training to go on with" in _one_line(capsys)
+    swapped = '{"malignant": ["malignant"], "other": ["normal", "benign"]}'
+    assert _train(*other, swapped) == 2 and "holds other cases or classes" in _one_line(capsys)
+    content = json.loads(images.read_text())
+    fewer = images.with_name("fewer.json")
+    fewer.write_text(json.dumps({**content, "images": content["images"][:-1], "annotations": []}))
+    before = (out / "config.yaml").read_text()
+    assert _train("--config", out / "config.yaml", "--resume", "--train", fewer) == 2
+    assert "holds other cases or classes" in _one_line(capsys)
+    assert (out / "config.yaml").read_text() == before  # the way to go on is kept
+
+
+def test_metrics_are_those_of_the_score_class_and_need_one_case_of_each():
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.2, 0.5, 0.3], [0.6, 0.3, 0.1]])
+    found = Validation(2)(np.array([0, 2, 1, 1]), probabilities)
+    assert found["AUC"] == 1 and found["accuracy"] == 0.75
+    assert found["loss"] == pytest.approx(-np.log([0.7, 0.6, 0.5, 0.3]).mean())
+    assert Validation(0)(np.array([0, 2, 1, 1]), probabilities)["AUC"] == 1
+    assert Validation(1)(np.array([0, 2, 1, 1]), probabilities)["AUC"] == pytest.approx(0.875)
+    assert Validation(2)(np.array([0, 0]), probabilities[:2])["AUC"] == 0.5  # of one class alone
