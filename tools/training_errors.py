@@ -35,6 +35,8 @@ def one_line_errors(trainer: lightning.Trainer, less_memory: str) -> Iterator[No
         if error.errno == errno.ENOSPC:  # Lightning names its temporary file
             raise OSError(error.errno, error.strerror, str(trainer.default_root_dir)) from error
         raise
+    except InputError:  # a ValueError that tells all itself
+        raise
     except (MemoryError, RuntimeError, ValueError) as error:
         if (told := _explained(error, less_memory)) is not None:
             raise told from error
