@@ -1,21 +1,18 @@
-"""The loaders of a classifier's training, for one process or for each of many."""
+"""The cases of a classifier's training."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import lightning
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader
 
 from mammodet.classification.examples import ImageExamples, Item
 from mammodet.classification.patch_examples import PatchExamples, PatchSampler
 from mammodet.classification.sampling import ClassSampler
-from mammodet.datasets.errors import InputError
-from mammodet.networks.loading import EqualShares, ResumableLoader, end_readers_at_exit, leave_signals
+from mammodet.networks.loading import EpochSampler
+from mammodet.networks.training_data import TrainingData
 
 Batch = dict[str, Tensor]  # pixels float32 [N, 1, H, W], target int64 [N], id int64 [N]
 Examples = ImageExamples | PatchExamples
@@ -33,7 +30,7 @@ def collate(items: Sequence[Item]) -> Batch:
     }
 
 
-class ClassifierData(lightning.LightningDataModule):
+class ClassifierData(TrainingData):
     """Training and validation examples; every process of a training gets its share of both.
 
     Parameters
@@ -45,6 +42,8 @@ class ClassifierData(lightning.LightningDataModule):
         Whether every class is drawn as often as any other.
     """
 
+    what = "cases or classes"
+
     def __init__(
         self,
         training: Examples,
@@ -55,82 +54,32 @@ class ClassifierData(lightning.LightningDataModule):
         workers: int,
         seed: int,
     ) -> None:
-        super().__init__()
-        self.training = training
-        self.validation = validation
+        super().__init__(
+            training, validation, collate=collate, batch_size=batch_size, workers=workers, seed=seed
+        )
+        self.examples = training
         self.balanced = balanced
-        self.batch_size = batch_size
-        self.workers = workers
-        self.seed = seed
-        if workers:
-            end_readers_at_exit()
-        self._loader: ResumableLoader | None = None
-        self._place: dict[str, int] | None = None  # where a resumed run goes on
 
-    def train_dataloader(self) -> ResumableLoader:
-        """Return this process' part of the training examples, in an order of its own every epoch."""
-        self._loader = ResumableLoader(
-            self.training,
-            batch_size=self.batch_size,
-            sampler=self._sampler(),
-            **self._options(),
-        )
-        if self._place is not None:
-            self._loader.load_state_dict(self._place)
-        return self._loader
-
-    def val_dataloader(self) -> DataLoader[Any] | Sequence[DataLoader[Any]]:
-        """Return this process' part of the validation examples."""
-        if self.validation is None:
-            return []
-        share = EqualShares(len(self.validation), self._rank, self._world_size)
-        alike = isinstance(self.validation, PatchExamples)
-        return DataLoader(
-            self.validation, batch_size=self.batch_size if alike else 1, sampler=share, **self._options()
-        )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return which examples these are, and the place in the epoch, which Lightning itself would lose."""
-        place = {} if self._loader is None else self._loader.state_dict()
-        return {"examples": self.training.fingerprint(), "place": place}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from that place; raises InputError when these are other training examples."""
-        if state_dict["examples"] != self.training.fingerprint():
-            raise InputError(
-                "holds other cases or classes than the training to go on with",
-                field="--train",
-                remedy="give the same file, or start again with another --out",
-            )
-        self._place = state_dict["place"] or None
-
-    def _sampler(self) -> ClassSampler | PatchSampler:
-        rank, world_size = self._rank, self._world_size
-        if isinstance(self.training, PatchExamples):
-            draws = self.training.draws(self.seed, balanced=self.balanced)
-            return PatchSampler(draws, seed=self.seed, rank=rank, world_size=world_size)
+    def sampler(self) -> EpochSampler:
+        """Return a random order, balanced if wanted."""
+        examples = self.examples
+        if isinstance(examples, PatchExamples):
+            draws = examples.draws(self.seed, balanced=self.balanced)
+            return PatchSampler(draws, seed=self.seed, rank=self.rank, world_size=self.world_size)
         return ClassSampler(
-            self.training.targets,
-            [one.size for one in self.training.examples],
+            examples.targets,
+            [one.size for one in examples.examples],
             seed=self.seed,
             balanced=self.balanced,
             batch_size=self.batch_size,
-            rank=rank,
-            world_size=world_size,
+            rank=self.rank,
+            world_size=self.world_size,
         )
 
-    def _options(self) -> dict[str, Any]:
-        return {
-            "num_workers": self.workers,
-            "persistent_workers": self.workers > 0,
-            "collate_fn": collate,
-            "worker_init_fn": leave_signals,
-        }
+    def fingerprint(self) -> str:
+        """Return that of cases and classes."""
+        return self.examples.fingerprint()
 
-    @property
-    def _rank(self) -> int:
-        return 0 if self.trainer is None else self.trainer.global_rank
-
-    @property
-    def _world_size(self) -> int:
-        return 1 if self.trainer is None else self.trainer.world_size
+    def validation_batch(self) -> int:
+        """Return how many examples are validated at once: patches, which are of one size, as in training."""
+        return self.batch_size if isinstance(self.examples, PatchExamples) else 1

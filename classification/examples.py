@@ -66,8 +66,7 @@ def find_examples(coco: Coco, task: Task) -> list[Example]:
         ]
         field = "images[].label"
     else:
-        assert task.subtype is not None
-        lesions = list(malignant_lesions(coco, task.subtype))
+        lesions = list(malignant_lesions(coco, task))
         labels = [one.label for one in lesions]
         examples = [
             Example(one.annotation, one.image, target, one.bbox)
@@ -160,6 +159,18 @@ class ImageExamples(Dataset[Item]):
                 value=error.value,
                 remedy=error.remedy,
             ) from None
+
+    @property
+    def class_counts(self) -> list[int]:
+        """Examples of every output."""
+        return [self.targets.count(index) for index in range(len(self.task.names))]
+
+    @property
+    def left_out(self) -> int:
+        """Images, or malignant lesions, that have another label or none."""
+        if self.task.source == "images":
+            return len(self.coco.images) - len(self.examples)
+        return sum(1 for _ in malignant_lesions(self.coco, self.task)) - len(self.examples)
 
     @property
     def targets(self) -> list[int]:

@@ -30,13 +30,14 @@ class Lesion:
     label: str | None
 
 
-def malignant_lesions(coco: Coco, subtype: str) -> Iterator[Lesion]:
-    """Yield the malignant lesions that count, with their ``subtype[subtype]``, in the order of the images."""
+def malignant_lesions(coco: Coco, task: Task) -> Iterator[Lesion]:
+    """Yield the malignant lesions that count, with the subtype that the task is about, image by image."""
+    assert task.subtype is not None, "a task of lesions has one"
     for image in coco.images:
         for one in coco.annotations_of[image["id"]]:
             if one["category_id"] == MALIGNANT and counts(one):
                 x, y, width, height = one["bbox"]
-                yield Lesion(one["id"], image, (x, y, width, height), label_of(one, subtype))
+                yield Lesion(one["id"], image, (x, y, width, height), label_of(one, task.subtype))
 
 
 def label_of(annotation: AnnotationRecord, subtype: str) -> str | None:

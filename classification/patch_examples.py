@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -13,14 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from mammodet.classification.examples import Item, require_classes
 from mammodet.classification.task import Task
 from mammodet.classification.variation import VariationConfig, build_variation
 from mammodet.datasets.patch_draws import BalancedDraws, Drawn
 from mammodet.datasets.patch_store import PatchStore
-from mammodet.networks.loading import seed_of
+from mammodet.networks.loading import EpochSampler, seed_of
 
 _BLOCK = 1024  # positions whose patches are computed at once
 
@@ -85,6 +84,11 @@ class PatchExamples(Dataset[Item]):
         """Patches of every output, turned copies included."""
         return [sum(self.counts[label] for label in own) for own in self.task.classes.values()]
 
+    @property
+    def left_out(self) -> int:
+        """Patches of other classes."""
+        return sum(self.counts.values()) - sum(self.class_counts)
+
     def fingerprint(self) -> str:
         """Return the SHA-256 of what the store was made by and holds."""
         classes = list(self.task.classes.items())
@@ -110,29 +114,18 @@ class PatchExamples(Dataset[Item]):
         return self._once
 
 
-class PatchSampler(Sampler[PatchDraw]):
+class PatchSampler(EpochSampler):
     """Draws patches by position of an epoch, divided among the processes of a training.
 
     Parameters
     ----------
     rank, world_size:
-        This process among all; every process gets the same number of patches.
+        See ``EpochSampler``.
     """
 
     def __init__(self, draws: BalancedDraws, *, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        super().__init__(draws.patches, seed=seed, rank=rank, world_size=world_size)
         self.draws = draws
-        self.seed = seed
-        self.rank, self.world_size = rank, world_size
-        self.epoch = 0
-        self.start = 0  # patches of this process that the epoch to go on with has had
-
-    def __len__(self) -> int:
-        return math.ceil(self.draws.patches / self.world_size)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; another one than the one to go on with starts at its first patch."""
-        if epoch != self.epoch:
-            self.epoch, self.start = epoch, 0
 
     def __iter__(self) -> Iterator[PatchDraw]:
         for first in range(self.start, len(self), _BLOCK):

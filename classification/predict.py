@@ -19,8 +19,8 @@ from mammodet.datasets.standardise import Recipe
 from mammodet.networks.allocator import keep_freed_memory
 from mammodet.networks.precision import choose_device, choose_precision, use_full_float32
 
-# What a recipe tells beside these is what becomes of a pixel; these tell which pixels and files there are.
-_NO_PIXELS = ("crop", "crop_margin_px", "allow_for_processing", "allow_secondary_capture")
+# Of a recipe; these tell which files are taken, not what becomes of their pixels.
+_PERMISSIONS = {"allow_for_processing", "allow_secondary_capture"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ def require_store(header: ClassifierHeader, store: PatchStore) -> None:
             remedy=f"make a store with mammodet patches --size {config.size}",
         )
     theirs, wanted = Recipe.from_dict(store.info["recipe"]).to_dict(), header.recipe.to_dict()
-    for name in wanted.keys() - set(_NO_PIXELS):
+    for name in sorted(wanted.keys() - _PERMISSIONS):
         if theirs[name] != wanted[name]:
             raise InputError(
                 f"its pixels were made with {theirs[name]!r}, the network was trained with {wanted[name]!r}",

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Sampler
 
-from mammodet.networks.loading import Draw, cycled, seed_of
+from mammodet.networks.loading import Draw, EpochSampler, cycled
 
 _BUCKET = 8  # batches that are sorted by size together
 
 
-class ClassSampler(Sampler[Draw]):
+class ClassSampler(EpochSampler):
     """Draws examples at random, if wanted as many of every class, those of like size in one batch.
 
     Images of a batch are padded to the largest of them. So the order, which is random, is sorted by size
@@ -33,7 +31,7 @@ class ClassSampler(Sampler[Draw]):
     batch_size:
         Of one process.
     rank, world_size:
-        This process among all; every process gets the same number of examples, the last ones being repeated.
+        See ``EpochSampler``.
     """
 
     def __init__(
@@ -47,35 +45,21 @@ class ClassSampler(Sampler[Draw]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        super().__init__(len(targets), seed=seed, rank=rank, world_size=world_size)
         kinds = np.asarray(targets, dtype=np.int64)
         self._kinds = kinds
         self._pools = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
         self._sizes = np.asarray(sizes, dtype=np.float64).reshape(len(kinds), 2)
-        self.seed = seed
         self.balanced = balanced
         self.batch_size = batch_size
-        self.rank, self.world_size = rank, world_size
-        self.epoch = 0
-        self.start = 0  # examples of this process that the epoch to go on with has had
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._sizes) / self.world_size)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; another one than the one to go on with starts at its first example."""
-        if epoch != self.epoch:
-            self.epoch, self.start = epoch, 0
 
     def __iter__(self) -> Iterator[Draw]:
-        order = self.order()
-        for place in range(self.start, len(self)):
-            position = place * self.world_size + self.rank
-            yield Draw(int(order[position % len(order)]), seed_of(self.seed, self.epoch, position))
+        return self.drawn(self.order())
 
     def order(self) -> NDArray[np.int64]:
         """Return the places of the examples of this epoch, int64 [N], the same in every process."""
         random = np.random.default_rng([self.seed, self.epoch])
-        count = len(self._sizes)
+        count = self.count
         drawn = random.permutation(count)
         if self.balanced:
             # The classes take turns, beginning with another one each epoch, so that none has the odd ones.

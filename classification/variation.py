@@ -10,40 +10,25 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from mammodet.datasets.errors import InputError
-from mammodet.networks.augment import RandomGamma
+from mammodet.networks.variation import Variation
 
 
 @dataclass(frozen=True)
-class VariationConfig:
-    """How training images are varied; 0 switches a change off.
+class VariationConfig(Variation):
+    """How training cases of classifiers are varied; 0 switches a change off.
 
     Args:
-        horizontal_flip: probability of mirroring left and right.
-        vertical_flip: probability of mirroring up and down.
         rotation: largest rotation in degrees, to either side; corners without a pixel become air.
         rotation_from: smallest rotation; with it, rotation goes from there to the largest, to one side.
         quarter_turns: also turn by 0, 90, 180 or 270 degrees.
-        brightness: largest relative change of brightness.
-        contrast: largest relative change of contrast.
-        gamma: largest relative change of the exponent of the tone curve.
-        noise: standard deviation of added Gaussian noise, in units of the full range.
     """
 
-    horizontal_flip: float = 0.5
-    vertical_flip: float = 0.0
     rotation: float = 0.0
     rotation_from: float | None = None
     quarter_turns: bool = False
-    brightness: float = 0.1
-    contrast: float = 0.1
-    gamma: float = 0.1
-    noise: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("horizontal_flip", "vertical_flip", "brightness", "contrast", "gamma", "noise"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise InputError("must be 0 to 1", field=f"augment.{name}", value=value)
+        super().__post_init__()
         if not 0 <= self.rotation <= 180:
             raise InputError("must be 0 to 180 degrees", field="augment.rotation", value=self.rotation)
         if self.rotation_from is not None and not -180 <= self.rotation_from <= self.rotation:
@@ -62,21 +47,11 @@ class QuarterTurn(nn.Module):
 
 def build_variation(config: VariationConfig) -> nn.Module:
     """Return a transform of float32 [1, H, W], 0 to 1, to the same, which draws from torch's generator."""
-    steps: list[nn.Module] = [v2.ToImage()]
-    if config.horizontal_flip:
-        steps.append(v2.RandomHorizontalFlip(config.horizontal_flip))
-    if config.vertical_flip:
-        steps.append(v2.RandomVerticalFlip(config.vertical_flip))
+    steps: list[nn.Module] = [v2.ToImage(), *config.flips()]
     if config.quarter_turns:
         steps.append(QuarterTurn())
     if config.rotation or config.rotation_from:
         first = -config.rotation if config.rotation_from is None else config.rotation_from
         degrees = (first, config.rotation)
         steps.append(v2.RandomRotation(degrees, interpolation=v2.InterpolationMode.BILINEAR))
-    if config.brightness or config.contrast:
-        steps.append(v2.ColorJitter(brightness=config.brightness, contrast=config.contrast))
-    if config.gamma:
-        steps.append(RandomGamma(config.gamma))
-    if config.noise:
-        steps.append(v2.GaussianNoise(sigma=config.noise))
-    return v2.Compose([*steps, v2.ToPureTensor()])
+    return v2.Compose([*steps, *config.tones(), v2.ToPureTensor()])

@@ -10,13 +10,12 @@ from pathlib import Path
 import torch
 
 from mammodet.classification.heatmap import HeatmapConfig, Scorer, class_probability, mammogram_heat
-from mammodet.classification.model_file import ClassifierHeader, load_classifier, read_header
+from mammodet.classification.model_file import ClassifierHeader
 from mammodet.classification.patch_networks import PatchNetworkConfig
+from mammodet.classification.predict import Predictor
 from mammodet.classification.window_heat import WindowHeat
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.standardise import Standardised
-from mammodet.networks.allocator import keep_freed_memory
-from mammodet.networks.precision import choose_device, choose_precision, use_full_float32
 
 _LOOKS_AT = {"images": "whole images", "lesions": "lesions"}
 
@@ -74,18 +73,11 @@ class WindowClassifier:
             When the file is damaged or of another kind of network, when a class is unknown or none is left
             out, and when the stride does not fit.
         """
-        side = _window_of(read_header(Path(path)), path)
-        where = choose_device(device)
-        chosen = choose_precision(precision, where)
-        config = HeatmapConfig(side, stride, batch, "bf16" if chosen == "bf16" else "fp32")
-        network, header = load_classifier(Path(path))
-        names = _score_classes(header, classes, path)
-        if chosen == "fp32":
-            use_full_float32(where)
-        if where.type == "cpu":
-            keep_freed_memory()
-        network.to(where).to(memory_format=torch.channels_last)
-        return cls(class_probability(network, names), header, names, config, where)
+        found = Predictor.load(Path(path), device=device, precision=precision)
+        side = _window_of(found.header, path)
+        config = HeatmapConfig(side, stride, batch, "bf16" if found.precision == "bf16" else "fp32")
+        names = _score_classes(found.header, classes, path)
+        return cls(class_probability(found.network, names), found.header, names, config, found.device)
 
     def heat(self, prepared: Standardised) -> WindowHeat:
         """Search a mammogram that ``header.recipe`` has standardised, see ``mammogram_heat``."""

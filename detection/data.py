@@ -17,9 +17,9 @@ from mammodet.datasets.errors import InputError
 from mammodet.datasets.geometry import Geometry
 from mammodet.datasets.prepared import load_standardised, require_recipe
 from mammodet.datasets.standardise import Recipe
+from mammodet.detection.augment import AugmentConfig, build_augmentation, sample
 from mammodet.detection.crops import Boxes, TrainingInput, boxes_in_window, training_window
 from mammodet.detection.tiling import Window
-from mammodet.networks.augment import AugmentConfig, build_augmentation, sample
 from mammodet.networks.loading import Draw
 from mammodet.networks.pixel_statistics import PixelStatistics
 

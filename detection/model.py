@@ -237,11 +237,6 @@ def set_thresholds(model: FasterRCNN, *, score: float | None = None, nms: float 
         model.roi_heads.nms_thresh = nms
 
 
-def parameter_count(model: nn.Module) -> int:
-    """Return how many numbers the model learns."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-
-
 def move(model: FasterRCNN, device: torch.device) -> FasterRCNN:
     """Move to a device, in channels_last, the memory layout that convolutions are fastest in."""
     return model.to(device=device, memory_format=torch.channels_last)

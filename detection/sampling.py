@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Sampler
 
 from mammodet.datasets.errors import InputError
-from mammodet.networks.loading import Draw, cycled, seed_of
+from mammodet.networks.loading import Draw, EpochSampler, cycled
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class SamplingConfig:
             raise InputError("must be 1 or more", field="sampling.hard_per_image", value=self.hard_per_image)
 
 
-class LesionSampler(Sampler[Draw]):
+class LesionSampler(EpochSampler):
     """Draws images at random, a chosen share of them with lesions, divided among the processes of a training.
 
     Parameters
@@ -51,7 +49,7 @@ class LesionSampler(Sampler[Draw]):
     lesion_share:
         See ``SamplingConfig``.
     rank, world_size:
-        This process among all; every process gets the same number of images, the last ones being repeated.
+        See ``EpochSampler``.
 
     Raises
     ------
@@ -68,6 +66,7 @@ class LesionSampler(Sampler[Draw]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        super().__init__(len(has_lesion), seed=seed, rank=rank, world_size=world_size)
         kinds = np.asarray(has_lesion, dtype=bool)
         self._with, self._without = np.flatnonzero(kinds), np.flatnonzero(~kinds)
         for kind, share, pool in (
@@ -81,31 +80,15 @@ class LesionSampler(Sampler[Draw]):
                     value=lesion_share,
                     remedy="give null, or add such images",
                 )
-        self.seed = seed
         self.lesion_share = lesion_share
-        self.rank, self.world_size = rank, world_size
-        self.epoch = 0
-        self.start = 0  # images of this process that the epoch to go on with has had
-
-    def __len__(self) -> int:
-        return math.ceil((len(self._with) + len(self._without)) / self.world_size)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; another one than the one to go on with starts at its first image."""
-        if epoch != self.epoch:
-            self.epoch, self.start = epoch, 0
 
     def __iter__(self) -> Iterator[Draw]:
-        order = self.order()
-        for place in range(self.start, len(self)):
-            position = place * self.world_size + self.rank
-            image = int(order[position % len(order)])
-            yield Draw(image, seed_of(self.seed, self.epoch, position))
+        return self.drawn(self.order())
 
     def order(self) -> NDArray[np.int64]:
         """Return the indices of the images of this epoch, int64 [N], the same in every process."""
         random = np.random.default_rng([self.seed, self.epoch])
-        count = len(self._with) + len(self._without)
+        count = self.count
         if self.lesion_share is None:
             return random.permutation(count)
         lesions = round(self.lesion_share * count)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from mammodet.datasets.figure_style import STYLE, shown_name
 from mammodet.evaluation.classifier_numbers import ClassifierNumbers
-from mammodet.evaluation.figures import confusion_figure
+from mammodet.evaluation.figures import confusion_figure, roc_axes
 from mammodet.evaluation.levels import Level
 from mammodet.evaluation.model_set_figures import LEGEND, curve_line
 from mammodet.evaluation.resampling import primary
@@ -69,16 +69,7 @@ def _draw(axes: Axes, name: str, models: Sequence[ClassifierNumbers]) -> None:
             )
         handles += axes.plot(curve.false_positive_rate, curve.true_positive_rate, label=label, **line)
     support = models[0].table.per_class[name].support
-    axes.set(
-        xlabel="False positive rate (1 − specificity)",
-        ylabel="True positive rate (sensitivity)",
-        xlim=(-0.02, 1.02),
-        ylim=(-0.02, 1.02),
-        aspect="equal",
-        title=f"{shown_name(name)} (n = {support} of {models[0].cases})",
-    )
-    axes.grid(color="0.92")
-    axes.set_axisbelow(True)
+    roc_axes(axes, f"{shown_name(name)} (n = {support} of {models[0].cases})")
     drawn = any(primary(one.per_class[name]["auc"].intervals) for one in models)
     title = f"AUC [{models[0].confidence * 100:g} % interval]" if drawn else "AUC"
     axes.legend(handles=handles, title=title, loc="lower right", **LEGEND)

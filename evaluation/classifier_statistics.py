@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from mammodet.evaluation.auc import WeightedAuc
 from mammodet.evaluation.class_scores import ClassScores
 from mammodet.evaluation.operating_points import confusion_numbers
+from mammodet.evaluation.proportions import ratios
 
 Numbers = dict[str, NDArray[np.float64]]  # by name, [r], NaN where undefined
 
@@ -59,9 +60,9 @@ def class_ratios(confusion: NDArray[np.float64], place: int) -> Numbers:
     hits = confusion[:, place, place]
     support, given = confusion[:, place].sum(axis=1), confusion[:, :, place].sum(axis=1)
     return {
-        "sensitivity": _ratio(hits, support),
-        "precision": _ratio(hits, given),
-        "f1": _ratio(2 * hits, support + given),
+        "sensitivity": ratios(hits, support),
+        "precision": ratios(hits, given),
+        "f1": ratios(2 * hits, support + given),
     }
 
 
@@ -81,17 +82,13 @@ def _of_many(confusion: NDArray[np.float64]) -> Numbers:
     total = confusion.sum(axis=(1, 2))
     right = np.einsum("rkk->r", confusion)
     true, given = confusion.sum(axis=2), confusion.sum(axis=1)  # [r, K]
-    ratios = [class_ratios(confusion, place) for place in range(confusion.shape[1])]
-    f1 = np.stack([one["f1"] for one in ratios], axis=1)
+    by_class = [class_ratios(confusion, place) for place in range(confusion.shape[1])]
+    f1 = np.stack([one["f1"] for one in by_class], axis=1)
     known = np.isfinite(f1)
     spread = np.sqrt((total**2 - (true**2).sum(axis=1)) * (total**2 - (given**2).sum(axis=1)))
     return {
-        "accuracy": _ratio(right, total),
-        "balanced_accuracy": np.stack([one["sensitivity"] for one in ratios], axis=1).mean(axis=1),
-        "macro_f1": _ratio(np.where(known, f1, 0).sum(axis=1), known.sum(axis=1).astype(np.float64)),
-        "mcc": _ratio(right * total - (true * given).sum(axis=1), spread),
+        "accuracy": ratios(right, total),
+        "balanced_accuracy": np.stack([one["sensitivity"] for one in by_class], axis=1).mean(axis=1),
+        "macro_f1": ratios(np.where(known, f1, 0).sum(axis=1), known.sum(axis=1).astype(np.float64)),
+        "mcc": ratios(right * total - (true * given).sum(axis=1), spread),
     }
-
-
-def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)

@@ -66,16 +66,7 @@ def roc_figure(levels: Mapping[str, Level]) -> Figure | None:
                 linewidth=2.2,
                 label=label,
             )
-        axes.set(
-            xlabel="False positive rate (1 − specificity)",
-            ylabel="True positive rate (sensitivity)",
-            xlim=(-0.02, 1.02),
-            ylim=(-0.02, 1.02),
-            aspect="equal",
-            title="ROC of the malignancy score",
-        )
-        axes.grid(color="0.92")
-        axes.set_axisbelow(True)
+        roc_axes(axes, "ROC of the malignancy score")
         axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="0.85", fontsize=8.5)
     return figure
 
@@ -168,6 +159,20 @@ def calibrated_figure(calibrated: Calibrated | None) -> Figure | None:
             _draw_reliability(panels[0][column], level.raw, before, colour)
             _draw_reliability(panels[1][column], level.calibrated, after, colour, "probability")
     return figure
+
+
+def roc_axes(axes: Axes, title: str) -> None:
+    """Give matplotlib's axes the ends, names and grid of a ROC curve."""
+    axes.set(
+        xlabel="False positive rate (1 − specificity)",
+        ylabel="True positive rate (sensitivity)",
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+        aspect="equal",
+        title=title,
+    )
+    axes.grid(color="0.92")
+    axes.set_axisbelow(True)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

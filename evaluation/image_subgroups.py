@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from mammodet.datasets.coco import Coco
 from mammodet.evaluation.auc import WeightedAuc
 from mammodet.evaluation.cases import Cases, ImageCase
+from mammodet.evaluation.proportions import ratios
 from mammodet.evaluation.resampling import Interval, PatientResamples
 from mammodet.evaluation.roc import roc
 from mammodet.evaluation.subgroups import UNKNOWN, values_of_images
@@ -71,7 +72,7 @@ def _row(
         """Return ``NUMBERS`` under weights [r, N], as [r, 3]; NaN where a class has no case."""
         table = np.asarray(weights)
         hits, positives, passed, negatives = (table @ parts.astype(np.float64)).T
-        return np.stack([area(table), _ratio(hits, positives), _ratio(passed, negatives)], axis=1)
+        return np.stack([area(table), ratios(hits, positives), ratios(passed, negatives)], axis=1)
 
     owners = len(set(patients))
     point = numbers(np.ones((1, len(cases)), dtype=np.int32))[0] if cases else np.full(3, np.nan)
@@ -82,7 +83,3 @@ def _row(
     known = {name: float(one) if np.isfinite(one) else None for name, one in zip(NUMBERS, point, strict=True)}
     known["AUC"] = curve.auc
     return ImageSubgroup(group, value, len(cases), owners, curve.positives, known, intervals, note=curve.note)
-
-
-def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)

@@ -21,7 +21,7 @@ from mammodet.evaluation.calibration import Reliability, ReliabilityBin
 from mammodet.evaluation.cases import NOT_MALIGNANT
 from mammodet.evaluation.classification_metrics import Classification, classify
 from mammodet.evaluation.operating_points import OperatingPoint, PointRule, operating_points
-from mammodet.evaluation.proportions import wald_interval, wilson_interval
+from mammodet.evaluation.proportions import ratios, wald_interval, wilson_interval
 from mammodet.evaluation.resampling import Interval, PatientResamples
 from mammodet.evaluation.roc import Roc, roc
 from mammodet.evaluation.roc_band import RocBand, roc_band
@@ -162,12 +162,12 @@ class _Statistics:
         columns = [
             self._auc(table),
             self._auc_lesioned(table[:, self.lesioned]),
-            _ratio(error, total),
+            ratios(error, total),
             self.reliability.error(table),
-            _ratio(right, total),
+            ratios(right, total),
         ]
         for support, given, hits in zip(classes[::3], classes[1::3], classes[2::3], strict=True):
-            columns += [_ratio(hits, support), _ratio(hits, given), _ratio(2 * hits, support + given)]
+            columns += [ratios(hits, support), ratios(hits, given), ratios(2 * hits, support + given)]
         return np.stack(columns, axis=1)
 
 
@@ -217,7 +217,3 @@ def _kinds(
 
 def _right(table: Classification) -> int:
     return sum(table.confusion[place][place] for place in range(len(table.classes)))
-
-
-def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)

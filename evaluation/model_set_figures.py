@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 
 from mammodet.datasets.figure_style import STYLE, shown_name
 from mammodet.evaluation.comparison import Difference
+from mammodet.evaluation.figures import roc_axes
 from mammodet.evaluation.froc import POINTS
 from mammodet.evaluation.froc_cases import ANY_CLASS
 from mammodet.evaluation.froc_table import FrocRow
@@ -57,15 +58,7 @@ def models_roc_figure(models: ModelSet) -> Figure | None:
                 handles += axes.plot(
                     curve.false_positive_rate, curve.true_positive_rate, label=label, **curve_line(place)
                 )
-            axes.set(
-                xlabel="False positive rate (1 − specificity)",
-                ylabel="True positive rate (sensitivity)",
-                xlim=(-0.02, 1.02),
-                ylim=(-0.02, 1.02),
-                aspect="equal",
-                title=f"{LEVEL_TITLES[name].capitalize()} (n = {cases})",
-            )
-            _grid(axes)
+            roc_axes(axes, f"{LEVEL_TITLES[name].capitalize()} (n = {cases})")
             axes.legend(handles=handles, title=_legend_title(models, "AUC"), loc="lower right", **LEGEND)
     return figure
 

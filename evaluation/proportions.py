@@ -1,13 +1,15 @@
-"""Intervals of a proportion, such as a sensitivity: Wald's, as papers print it, and Wilson's.
+"""A proportion, such as a sensitivity, and its intervals: Wald's, as papers print it, and Wilson's.
 
-Both take the cases as independent. Images and lesions of one patient are not; for them the bootstrap by
-patient (``resampling``) is the interval to report.
+Both intervals take the cases as independent. Images and lesions of one patient are not; for them the
+bootstrap by patient (``resampling``) is the interval to report.
 """
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
 
 from mammodet.evaluation.resampling import Interval
@@ -40,3 +42,8 @@ def _problem(part: int, whole: int) -> str | None:
     if not 0 <= part <= whole:
         raise ValueError(f"{part} of {whole} is no proportion")
     return None if whole else "there are no such cases"
+
+
+def ratios(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ``part / whole`` place by place; NaN where there is no whole."""
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)

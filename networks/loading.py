@@ -13,7 +13,7 @@ import multiprocessing.util
 import signal
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,22 +27,46 @@ class Draw(NamedTuple):
     seed: int
 
 
-class ResumableOrder(Protocol):
-    """A sampler whose order follows from the epoch, and that can begin an epoch in its middle."""
+class EpochSampler(Sampler[Any]):
+    """An order that follows from the epoch, is divided among processes, and may begin in its middle.
 
-    epoch: int
-    start: int  # items of this process that the epoch to go on with has had
+    Parameters
+    ----------
+    count:
+        Items of an epoch, of all processes together; every process gets the same number, the last ones being
+        repeated.
+    rank, world_size:
+        This process among all.
+    """
 
-    def __len__(self) -> int: ...
+    def __init__(self, count: int, *, seed: int, rank: int, world_size: int) -> None:
+        self.count = count
+        self.seed = seed
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+        self.start = 0  # items of this process that the epoch to go on with has had
+
+    def __len__(self) -> int:
+        return math.ceil(self.count / self.world_size)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch; another one than the one to go on with starts at its first item."""
+        if epoch != self.epoch:
+            self.epoch, self.start = epoch, 0
+
+    def drawn(self, order: NDArray[np.int64]) -> Iterator[Draw]:
+        """Yield this process' part of an order of all items, int64 [count], from ``start`` on."""
+        for place in range(self.start, len(self)):
+            position = place * self.world_size + self.rank
+            yield Draw(int(order[position % len(order)]), seed_of(self.seed, self.epoch, position))
 
 
 class ResumableLoader(DataLoader[Any]):
     """A DataLoader of which Lightning's checkpoints know epoch and number of batches handed out."""
 
-    def __init__(self, dataset: Dataset[Any], *, sampler: Any, batch_size: int, **options: Any) -> None:
+    def __init__(
+        self, dataset: Dataset[Any], *, sampler: EpochSampler, batch_size: int, **options: Any
+    ) -> None:
         super().__init__(dataset, batch_size, sampler=sampler, **options)
         self.images = batch_size
         self.order = sampler

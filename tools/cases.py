@@ -105,6 +105,32 @@ def find_cases(paths: Sequence[str], recipe: Recipe) -> tuple[list[Case], list[d
     ], []
 
 
+def cases_of_split(
+    paths: Sequence[str], split: str | None, recipe: Recipe
+) -> tuple[list[Case], list[dict[str, str]]]:
+    """Return the images of files, folders or one COCO file, of one ``split``, and what is no image.
+
+    Raises InputError for a split that the COCO file does not have, and of files that have none.
+    """
+    cases, skipped = find_cases(paths, recipe)
+    if split is None:
+        return cases, skipped
+    if cases and cases[0].record is None:
+        remedy = "leave it out, or give a COCO file"
+        raise InputError("is for a COCO file or a patch store", field="--split", value=split, remedy=remedy)
+    known = {str(one) for case in cases if (one := (case.record or {}).get("split")) is not None}
+    require_split(split, known, Path(paths[0]))
+    return [case for case in cases if case.record is not None and case.record.get("split") == split], skipped
+
+
+def require_split(split: str, known: set[str], path: Path) -> None:
+    """Raise InputError, naming those there are, for a split that a COCO file or patch store does not have."""
+    if split not in known:
+        there = ", ".join(sorted(one or "none" for one in known))
+        remedy = f"there is {there}" if there else "no image has one: leave it out, or run mammodet split"
+        raise InputError("no such split", file=path, field="--split", value=split, remedy=remedy)
+
+
 @dataclass(frozen=True)
 class Opened:
     """A case that was read.

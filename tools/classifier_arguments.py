@@ -9,8 +9,7 @@ from mammodet.classification.task import Task
 from mammodet.classification.variation import VariationConfig
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.standardise import Recipe
-from mammodet.networks.optim import OptimConfig
-from mammodet.tools.training_options import TrainerConfig, check_options
+from mammodet.tools.training_options import TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -62,81 +61,42 @@ class ClassLoss:
             raise InputError("must be above 0", field="loss.class_weights", value=weights)
 
 
-@dataclass(frozen=True)
-class Arguments:
+@dataclass(frozen=True, kw_only=True)
+class Arguments(TrainingOptions):
     """Train a classifier of whole mammograms, of patches or of lesions.
 
     Args:
         train: for whole mammograms and lesions a COCO file, for patches a patch store.
-        out: folder for the model, checkpoints and curves.
         val: the same for validation; a patch store may hold both splits, and null takes its split val.
         train_split: of a patch store, the split that is learned.
         val_split: of a patch store, the split that is validated.
         model: network; sppnet takes whole mammograms or lesions of any size, the others take patches.
         weights: where training starts: imagenet, none, or a file (model, checkpoint or state dict).
-        resume: go on from the last checkpoint in the folder.
-        requeue: start, or go on where the folder holds a checkpoint; on SIGUSR1 save and have SLURM start
-            the job again.
-        epochs: passes over the training cases.
-        max_steps: stop after this many optimiser steps; null means no limit.
-        max_minutes: stop after this many minutes; null means no limit.
         batch_size: cases per step.
-        accumulate: batches whose gradients are added up before a step.
-        ema: decay of the moving average of the weights that is validated and kept; null means no average.
-        deterministic: only operations that give the same bits every time.
-        checkpoint_minutes: most minutes of training that a kill loses.
-        checkpoint_steps: save after every so many optimiser steps, too.
-        workers: processes that read images.
-        val_every: epochs between validations.
-        patience: stop when the monitored metric has not improved for this many validations; null means never.
         monitor: validation metric that chooses the best epoch.
-        precision: fp32, bf16, or auto (bf16 where this machine is faster with it).
-        device: cpu, cuda, mps, or auto.
-        seed: of weights, order and augmentation.
-        trainer: several GPUs and machines.
         task: what is told apart.
         network: how the network is built.
         recipe: how mammograms become pixels; patches have that of their store.
         augment: how training cases are varied.
         loss: rare classes.
-        optim: optimiser and learning rate.
     """
 
     train: str
-    out: str
     val: str | None = None
     train_split: str = "train"
     val_split: str = "val"
     model: Literal["sppnet", "alexnet", "resnet18", "resnet34", "resnet50", "resnet101"] = "sppnet"
     weights: str = "imagenet"
-    resume: bool = False
-    requeue: bool = False
-    epochs: int = 50
-    max_steps: int | None = None
-    max_minutes: float | None = None
     batch_size: int = 4
-    accumulate: int = 1
-    ema: float | None = None
-    deterministic: bool = False
-    checkpoint_minutes: float = 10.0
-    checkpoint_steps: int | None = None
-    workers: int = 2
-    val_every: int = 1
-    patience: int | None = None
     monitor: Literal["AUC", "accuracy", "loss"] = "AUC"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    device: str = "auto"
-    seed: int = 0
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
     task: Task = field(default_factory=Task)
     network: NetworkOptions = field(default_factory=NetworkOptions)
     recipe: Recipe = field(default_factory=Recipe)
     augment: VariationConfig = field(default_factory=VariationConfig)
     loss: ClassLoss = field(default_factory=ClassLoss)
-    optim: OptimConfig = field(default_factory=OptimConfig)
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if (self.model == "sppnet") == (self.task.source == "patches"):
             raise InputError(
                 f"does not take {self.task.source}",
@@ -154,27 +114,20 @@ class Arguments:
         self._refuse_what_does_not_belong()
 
     def _refuse_what_does_not_belong(self) -> None:
-        """Refuse options that this model would ignore."""
+        """Refuse options that would be ignored."""
         network, task = self.network, self.task
-        of_patches = task.source == "patches"
-        for name, given in (
-            ("--task.margin", task.source != "lesions" and task.margin != Task.margin),
-            ("--task.smallest", task.source != "lesions" and task.smallest != Task.smallest),
-            ("--train_split", not of_patches and self.train_split != "train"),
-            ("--val_split", not of_patches and self.val_split != "val"),
+        patches, lesions = task.source == "patches", task.source == "lesions"
+        for name, value, default, belongs in (
+            ("--task.margin", task.margin, Task.margin, lesions),
+            ("--task.smallest", task.smallest, Task.smallest, lesions),
+            ("--train_split", self.train_split, "train", patches),
+            ("--val_split", self.val_split, "val", patches),
+            ("--network.backbone", network.backbone, None, not patches),
+            ("--network.levels", network.levels, None, not patches),
+            ("--network.blur", network.blur, NetworkOptions.blur, patches),
+            ("--network.resize", network.resize, None, patches),
         ):
-            if given:
-                raise InputError(f"is not an option of {task.source}", field=name, remedy="leave it out")
-        for name, given, belongs in (
-            ("backbone", network.backbone is not None, not of_patches),
-            ("levels", network.levels is not None, not of_patches),
-            ("blur", network.blur != 0, of_patches),
-            ("resize", network.resize is not None, of_patches),
-        ):
-            if given and not belongs:
+            if value != default and not belongs:
                 raise InputError(
-                    f"is not an option of {self.model}",
-                    field=f"--network.{name}",
-                    value=getattr(network, name),
-                    remedy="leave it out",
+                    f"is not an option for {task.source}", field=name, value=value, remedy="leave it out"
                 )

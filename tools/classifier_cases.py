@@ -17,8 +17,9 @@ from mammodet.datasets.ledger import file_key
 from mammodet.datasets.patient_groups import patient_of
 from mammodet.datasets.standardise import Recipe
 from mammodet.datasets.truth import image_truth
+from mammodet.tools.batch import picture_name
 from mammodet.tools.case_views import Cases, ClassifierCase, View, in_contrast
-from mammodet.tools.cases import Case, find_cases, read_case
+from mammodet.tools.cases import Case, cases_of_split, read_case
 from mammodet.tools.patch_cases import STORE_SUFFIX, patch_cases
 
 
@@ -88,7 +89,7 @@ def _lesions(paths: Sequence[str], task: Task, recipe: Recipe, split: str | None
         raise InputError(problem, field="PATH", value=list(paths), remedy=remedy)
     images = {one.image_id: one for one in _files(paths, recipe, split)[0]}
     cases, left_out = [], 0
-    for lesion in malignant_lesions(read_coco(paths[0]), task.subtype or ""):
+    for lesion in malignant_lesions(read_coco(paths[0]), task):
         truth = task.index(lesion.label)
         if lesion.image["id"] not in images:
             continue
@@ -107,15 +108,7 @@ def _files(
         problem = "is a patch store, and this classifier looks at whole images"
         remedy = "give image files, folders or a COCO file"
         raise InputError(problem, file=stores[0], remedy=remedy)
-    found, skipped = find_cases(paths, recipe)
-    if split is None:
-        return found, skipped
-    known = sorted({str(one.record.get("split")) for one in found if one.record is not None})
-    found = [one for one in found if one.record is not None and one.record.get("split") == split]
-    if not found:
-        told = f"its splits are {', '.join(known)}" if known else "files and folders have no splits"
-        raise InputError(f"there is no such split; {told}", field="split", value=split)
-    return found, skipped
+    return cases_of_split(paths, split, recipe)
 
 
 def _image(case: Case, truth: int | None, recipe: Recipe) -> ClassifierCase:
@@ -123,7 +116,7 @@ def _image(case: Case, truth: int | None, recipe: Recipe) -> ClassifierCase:
     known = [case.image_id, case.record, case.lesions, case.prepared, truth]
     return ClassifierCase(
         id=case.image_id,
-        name=f"{case.image_id:05d}_{case.path.stem[:50]}",
+        name=picture_name(case),
         path=case.path,
         file=str(case.path.absolute()),
         image=str(case.image_id),

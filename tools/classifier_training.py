@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from mammodet.classification.data_module import Examples
 from mammodet.classification.examples import ImageExamples, find_examples
-from mammodet.classification.lesions import malignant_lesions
 from mammodet.classification.model_file import NetworkConfig
 from mammodet.classification.patch_examples import PatchExamples
 from mammodet.classification.patch_networks import PatchNetworkConfig
@@ -80,25 +79,17 @@ def read_cases(
 
 def cases_told(examples: Examples, title: str) -> str:
     """Return how many cases of each class there are, in one line."""
-    task = examples.task
-    counts = (
-        examples.class_counts
-        if isinstance(examples, PatchExamples)
-        else [examples.targets.count(index) for index in range(len(task.names))]
-    )
+    task, counts, left = examples.task, examples.class_counts, examples.left_out
     told = ", ".join(f"{count} {name}" for name, count in zip(task.names, counts, strict=True))
-    kind = {"images": "images", "patches": "patches", "lesions": "lesions"}[task.source]
-    if isinstance(examples, PatchExamples) and title == "validation" and len(examples) < sum(counts):
-        told += f"; {len(examples)} without turned copies are validated"
-    left = _left_out(examples)
-    return f"{title}: {sum(counts)} {kind}: {told}" + (
-        f"; {left} of other or no label left out" if left else ""
-    )
+    rest = f"; {left} of other or no label left out" if left else ""
+    if title == "validation" and len(examples) < sum(counts):
+        rest = f"; {len(examples)} without turned copies are validated{rest}"
+    return f"{title}: {sum(counts)} {task.source}: {told}{rest}"
 
 
 def class_weights(arguments: Arguments, training: Examples) -> list[float] | None:
     """Return the weight of every output in the loss, 1 on average over the cases drawn; None weighs alike."""
-    wanted, counts = arguments.loss.class_weights, _counts(training)
+    wanted, counts = arguments.loss.class_weights, training.class_counts
     if wanted is None:
         return None
     weights = [1 / count for count in counts] if wanted == "balanced" else [float(one) for one in wanted]
@@ -207,20 +198,6 @@ def _warn_of_shared_patients(training: PatchExamples, validation: PatchExamples,
     if both:
         line = f"{len(both)} patients are in --train and in --val; validation will flatter"
         print(f"{prog}: warning: {line}", file=sys.stderr)
-
-
-def _counts(examples: Examples) -> list[int]:
-    if isinstance(examples, PatchExamples):
-        return examples.class_counts
-    return [examples.targets.count(index) for index in range(len(examples.task.names))]
-
-
-def _left_out(examples: Examples) -> int:
-    if isinstance(examples, PatchExamples):
-        return sum(examples.counts.values()) - sum(examples.class_counts)
-    if examples.task.subtype is not None:
-        return len(list(malignant_lesions(examples.coco, examples.task.subtype))) - len(examples)
-    return len(examples.coco.images) - len(examples)
 
 
 def _some_pixels(training: Examples) -> Iterator[NDArray[np.float32]]:

@@ -20,19 +20,18 @@ from mammodet.classification.predict import Predictor
 from mammodet.datasets.errors import InputError
 from mammodet.evaluation.classifier_numbers import ClassifierNumbers, classifier_numbers
 from mammodet.evaluation.classifier_report import write_classifier_report
-from mammodet.tools.cases import allowing
+from mammodet.tools.cases import allowing, cases_of_split
 from mammodet.tools.classify_arguments import Arguments, model_folders, one_task
 from mammodet.tools.classify_cases import (
     PROG,
     ImageScorer,
     ScoredCase,
     Scoring,
-    choose_cases,
     image_cases,
     score_images,
     score_patches,
 )
-from mammodet.tools.classify_lesions import LesionScorer, boxes_name, lesion_boxes, lesion_cases, subtype_of
+from mammodet.tools.classify_lesions import LesionScorer, boxes_name, lesion_boxes, lesion_cases
 from mammodet.tools.classify_output import (
     SCORES,
     class_scores,
@@ -85,7 +84,7 @@ def _score(arguments: Arguments, model: str, folder: Path) -> list[ScoredCase]:
     if predictor.header.task.source == "patches":
         return score_patches(predictor, Path(arguments.paths[0]), arguments.split, arguments.batch)
     recipe = allowing(predictor.header.recipe, arguments)
-    cases, skipped = choose_cases(arguments.paths, arguments.split, recipe)
+    cases, skipped = cases_of_split(arguments.paths, arguments.split, recipe)
     write_csv(arguments.out / "skipped.csv", ["file", "reason"], skipped)
     chosen = arguments.detections, arguments.min_score
     scoring = Scoring(
@@ -100,7 +99,7 @@ def _score(arguments: Arguments, model: str, folder: Path) -> list[ScoredCase]:
     if predictor.header.task.source == "images":
         scorer = ImageScorer(predictor, recipe, arguments.id)
         return image_cases(score_images(scorer.score, cases, scoring, folder))
-    boxes = lesion_boxes(Path(arguments.paths[0]), subtype_of(predictor.header.task), *chosen)
+    boxes = lesion_boxes(Path(arguments.paths[0]), predictor.header.task, *chosen)
     work = LesionScorer(predictor, recipe, arguments.id, boxes)
     with_boxes = [case for case in cases if case.image_id in boxes]
     if not with_boxes:

@@ -136,7 +136,7 @@ def model_folders(arguments: Arguments) -> dict[str, Path]:
 def _require_same(first: Task, header: ClassifierHeader, model: str) -> None:
     told = (
         ("source", first.source, header.task.source),
-        ("classes", first.classes, header.task.classes),
+        ("classes", list(first.classes.items()), list(header.task.classes.items())),
         ("positive", first.score_class, header.task.score_class),
         ("subtype", first.subtype, header.task.subtype),
     )

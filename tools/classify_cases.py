@@ -19,7 +19,7 @@ from mammodet.datasets.standardise import Recipe
 from mammodet.datasets.truth import image_truth
 from mammodet.evaluation.fusion import breast_name, patients_of_images
 from mammodet.tools.batch import Done, Outcome, done_cases, image_record, images_of, outcomes, run_fingerprint
-from mammodet.tools.cases import Case, find_cases, read_case, rejection
+from mammodet.tools.cases import Case, read_case, rejection, require_split
 
 PROG = "mammodet classify"
 IMAGE_COLUMNS = (
@@ -85,24 +85,6 @@ class ImageScorer:
         }
 
 
-def choose_cases(
-    paths: Sequence[str], split: str | None, recipe: Recipe
-) -> tuple[list[Case], list[dict[str, str]]]:
-    """Return the images of files, folders or one COCO file, of one ``split``, and what is no image.
-
-    Raises InputError for a split that the COCO file does not have, and of files that have none.
-    """
-    cases, skipped = find_cases(paths, recipe)
-    if split is None:
-        return cases, skipped
-    if cases and cases[0].record is None:
-        remedy = "leave it out, or give a COCO file"
-        raise InputError("is for a COCO file or a patch store", field="--split", value=split, remedy=remedy)
-    known = {str(one) for case in cases if (one := (case.record or {}).get("split")) is not None}
-    _require_split(split, known, Path(paths[0]))
-    return [case for case in cases if case.record is not None and case.record.get("split") == split], skipped
-
-
 def score_images(
     work: Callable[[Case], Outcome], cases: Sequence[Case], scoring: Scoring, folder: Path
 ) -> Done:
@@ -156,7 +138,7 @@ def score_patches(predictor: Predictor, path: Path, split: str | None, batch: in
     store = PatchStore(path)
     require_store(predictor.header, store)
     if split is not None:
-        _require_split(split, {name for name, _ in store.counts()}, path)
+        require_split(split, {name for name, _ in store.counts()}, path)
     patches = list(store.patches(split, turned=False, ambiguous=False))
     if not patches:
         raise InputError("has no patches", file=path, remedy="give a store that mammodet patches filled")
@@ -183,9 +165,3 @@ def score_patches(predictor: Predictor, path: Path, split: str | None, batch: in
 
 def _truth(case: Case) -> str | None:
     return None if case.record is None else image_truth(case.record, case.lesions)
-
-
-def _require_split(split: str, known: set[str], path: Path) -> None:
-    if split not in known:
-        there = ", ".join(sorted(one or "none" for one in known)) or "none"
-        raise InputError("no such split", file=path, field="--split", value=split, remedy=f"there is {there}")

@@ -43,16 +43,16 @@ class LesionBox:
 Boxes = Mapping[int, Sequence[LesionBox]]  # by image id
 
 
-def lesion_boxes(path: Path, subtype: str, detections: Path | None, min_score: float) -> Boxes:
+def lesion_boxes(path: Path, task: Task, detections: Path | None, min_score: float) -> Boxes:
     """Return the malignant boxes of a COCO file, or those detections of ``min_score`` or more, by image.
 
     A detection stands for the lesion that it overlaps most, as a box speaks for a lesion in ``mammodet
     evaluate``; one that overlaps none has no label. InputError when there is no box at all.
     """
     coco = read_coco(path)
-    found = _true_boxes(coco, subtype)
+    found = _true_boxes(coco, task)
     if detections is not None:
-        found = _detected_boxes(coco, subtype, detections, min_score)
+        found = _detected_boxes(coco, task, detections, min_score)
     if not found:
         raise InputError(
             "has no malignant lesion"
@@ -118,22 +118,16 @@ def lesion_cases(done: Done, boxes: Boxes) -> tuple[list[ScoredCase], list[str]]
     return found, left_out
 
 
-def subtype_of(task: Task) -> str:
-    """Return the key of ``annotations[].subtype`` that a task of lesions is about."""
-    assert task.subtype is not None  # Task sees to it
-    return task.subtype
-
-
-def _true_boxes(coco: Coco, subtype: str) -> dict[int, list[LesionBox]]:
+def _true_boxes(coco: Coco, task: Task) -> dict[int, list[LesionBox]]:
     found: dict[int, list[LesionBox]] = defaultdict(list)
-    for one in malignant_lesions(coco, subtype):
+    for one in malignant_lesions(coco, task):
         found[one.image["id"]].append(LesionBox(one.bbox, one.annotation, one.label))
     return dict(found)
 
 
-def _detected_boxes(coco: Coco, subtype: str, path: Path, min_score: float) -> dict[int, list[LesionBox]]:
+def _detected_boxes(coco: Coco, task: Task, path: Path, min_score: float) -> dict[int, list[LesionBox]]:
     truth: dict[int, list[Lesion]] = defaultdict(list)
-    for one in malignant_lesions(coco, subtype):
+    for one in malignant_lesions(coco, task):
         truth[one.image["id"]].append(one)
     found: dict[int, list[LesionBox]] = defaultdict(list)
     for result in read_results(path, coco):

@@ -30,7 +30,7 @@ from mammodet.tools.child_process import Stopped
 from mammodet.tools.command import INTERRUPTED, PassedOn, given_options, plain_options, run
 from mammodet.tools.cross_validation_folds import Fold, require_same_settings, write_folds
 from mammodet.tools.cross_validation_steps import Method, StepFailed, Steps, predictions
-from mammodet.tools.training_arguments import Arguments as TrainingArguments
+from mammodet.tools.detector_arguments import Arguments as TrainingArguments
 from mammodet.tools.training_loop import LAST_CHECKPOINT, MODEL_NAME, STOPPED_NAME
 
 _PROG = "mammodet cross-validate"

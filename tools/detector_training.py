@@ -10,7 +10,7 @@ from mammodet.datasets.hard_negatives import false_positives
 from mammodet.detection.crops import Boxes, TrainingInput
 from mammodet.detection.data_module import LesionData
 from mammodet.evaluation.detection_metrics import coco_metrics
-from mammodet.tools.training_arguments import Arguments
+from mammodet.tools.detector_arguments import Arguments
 from mammodet.tools.training_output import say
 
 

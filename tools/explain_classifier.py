@@ -9,12 +9,8 @@ all cases by their features (features.png, .svg, .csv, .npz), the nearest neighb
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +19,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mammodet.classification.activation_maps import CamMethod
-from mammodet.classification.model_file import ClassifierHeader, load_classifier
+from mammodet.classification.model_file import ClassifierHeader
+from mammodet.classification.predict import Predictor
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.ledger import Ledger
-from mammodet.networks.allocator import keep_freed_memory
-from mammodet.networks.precision import choose_device, use_full_float32
+from mammodet.tools.batch import run_fingerprint
 from mammodet.tools.case_views import ClassifierCase
 from mammodet.tools.cases import allowing, rejection
 from mammodet.tools.classifier_cases import chosen, find_classifier_cases
@@ -49,19 +45,19 @@ Entry = dict[str, Any]  # of the ledger: outcome and features of a case, or why 
 
 def explain_classifier(arguments: Arguments) -> int:
     """Explain every case, write pictures and tables, and tell how well the network judged."""
-    network, header = load_classifier(Path(arguments.model))
-    device = choose_device(arguments.device)
-    use_full_float32(device)  # gradients and features are those of the network in full precision
-    if device.type == "cpu":
-        keep_freed_memory()
+    # Gradients and features are those of the network in full precision.
+    predictor = Predictor.load(Path(arguments.model), device=arguments.device, precision="fp32")
+    network, header = predictor.network, predictor.header
     recipe = allowing(header.recipe, arguments)
     found = find_classifier_cases(arguments.paths, header, recipe, arguments.split)
     cases = chosen(found.cases, arguments.ids, arguments.limit)
     references = _references(arguments, header)
     out, method = Path(arguments.out), arguments.method or METHOD
     whole, labels = header.task.source == "images", list(header.task.classes.values())
-    explainer = CaseExplainer(network.to(device), device, out, method, whole, labels)
-    with Ledger(out / "ledger.sqlite", _fingerprint(arguments)) as ledger:
+    explainer = CaseExplainer(network, predictor.device, out, method, whole, labels)
+    with Ledger(
+        out / "ledger.sqlite", run_fingerprint(arguments, vars(arguments).keys() - set(PICTURES))
+    ) as ledger:
         write_config(arguments, out / "config.yaml")
         batch = _batch(header, cases)
         entries = _entries(explainer, cases, ledger, batch)
@@ -205,13 +201,6 @@ def _without_rejected(
         line = f"none of {len(rejected)} cases could be read; the first: {rejected[0]['reason']}"
         print(f"mammodet explain: error: {line}", file=sys.stderr)
     return sorted(explained, key=lambda one: str(one.outcome["files"]["panels"]))
-
-
-def _fingerprint(arguments: Arguments) -> str:
-    digest = hashlib.sha256(Path(arguments.model).read_bytes())
-    options = {name: value for name, value in asdict(arguments).items() if name in PICTURES}
-    digest.update(json.dumps([version("mammodet"), options], sort_keys=True).encode())
-    return digest.hexdigest()
 
 
 def _packed(features: NDArray[np.float32]) -> str:

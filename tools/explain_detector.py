@@ -7,22 +7,17 @@ reasons), skipped.csv (files that are no images) and config.yaml.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from importlib.metadata import version
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from tqdm import tqdm
 
 from mammodet.datasets.atomic import write_json
 from mammodet.datasets.coco import CATEGORY_NAMES
 from mammodet.datasets.errors import InputError
-from mammodet.datasets.ledger import Ledger, file_key
+from mammodet.datasets.ledger import Ledger
 from mammodet.detection.inference import Detector
+from mammodet.tools.batch import Done, Outcome, done_cases, outcomes, run_fingerprint
 from mammodet.tools.cases import Case, allowing, find_cases, read_case, rejection
 from mammodet.tools.command import BAD_INPUT, write_config
 from mammodet.tools.explain_image import COLUMNS, FOLDERS, Explainer, image_row, summary
@@ -61,11 +56,20 @@ def explain_detector(arguments: Arguments) -> int:
         all_images=arguments.images == "all",
         feature_maps=arguments.feature_maps,
     )
-    with Ledger(out / "ledger.sqlite", _fingerprint(arguments)) as ledger:
+    with Ledger(out / "ledger.sqlite", run_fingerprint(arguments, FREE)) as ledger:
         write_config(arguments, out / "config.yaml")
-        outcomes = list(_outcomes(explainer, cases, ledger))
+        explained = list(
+            outcomes(
+                cases,
+                partial(_explain, explainer),
+                ledger,
+                verb="explaining",
+                with_lesions=True,
+                is_whole=lambda one: all((out / name).is_file() for name in one["files"].values()),
+            )
+        )
     write_csv(out / "skipped.csv", ["file", "reason"], skipped)
-    return _write(out, arguments, list(zip(cases, outcomes, strict=True)))
+    return _write(out, arguments, list(zip(cases, explained, strict=True)))
 
 
 def _chosen(cases: list[Case], arguments: Arguments) -> list[Case]:
@@ -82,21 +86,7 @@ def _chosen(cases: list[Case], arguments: Arguments) -> list[Case]:
     return [case for case in cases if case.image_id in set(arguments.ids)]
 
 
-def _outcomes(explainer: Explainer, cases: Sequence[Case], ledger: Ledger) -> Iterator[dict[str, Any]]:
-    for case in tqdm(cases, unit="image", desc="explaining"):
-        # With what the COCO file says, since a corrected side or lesion changes the result.
-        known = [case.image_id, case.record, case.lesions, case.prepared]
-        key = json.dumps([*known, file_key(case.path)]) if case.path.is_file() else ""
-        outcome = ledger.get(key)
-        if outcome is None or not all((explainer.out / name).is_file() for name in outcome["files"].values()):
-            outcome = _explain(explainer, case)
-            # What failed, for want of memory perhaps, is tried again by the next run.
-            if key and "rejected" not in outcome:
-                ledger.record(key, outcome)
-        yield outcome
-
-
-def _explain(explainer: Explainer, case: Case) -> dict[str, Any]:
+def _explain(explainer: Explainer, case: Case) -> Outcome:
     """Return what ``Explainer.explain`` does, or ``{"rejected": reason}`` for an unreadable file."""
     try:
         opened = read_case(case, explainer.recipe)
@@ -105,32 +95,14 @@ def _explain(explainer: Explainer, case: Case) -> dict[str, Any]:
         return {"rejected": rejection(error, case.path)}
 
 
-def _fingerprint(arguments: Arguments) -> str:
-    digest = hashlib.sha256(Path(arguments.model).read_bytes())
-    options = {key: value for key, value in asdict(arguments).items() if key not in FREE}
-    digest.update(json.dumps([version("mammodet"), options], sort_keys=True).encode())
-    return digest.hexdigest()
-
-
-def _write(out: Path, arguments: Arguments, explained: Sequence[tuple[Case, dict[str, Any]]]) -> int:
-    rejected = [
-        {"file": str(case.path), "reason": outcome["rejected"]}
-        for case, outcome in explained
-        if "rejected" in outcome
-    ]
-    write_csv(out / "rejected.csv", ["file", "reason"], rejected)
-    done = [outcome for _, outcome in explained if "rejected" not in outcome]
+def _write(out: Path, arguments: Arguments, batch: Done) -> int:
+    done = [outcome for _, outcome in done_cases(batch, out, "mammodet explain")]
     if not done:
-        first = rejected[0]["reason"]
-        print(
-            f"mammodet explain: error: none of {len(rejected)} files could be read; the first: {first}",
-            file=sys.stderr,
-        )
         return BAD_INPUT
     told = {"method": arguments.method or METHOD, "category": arguments.category, **summary(done)}
     write_json(out / "explain.json", {**told, "results": done})
     write_csv(out / "images.csv", COLUMNS, [image_row(outcome) for outcome in done])
-    _print_summary(out, told, len(rejected), done)
+    _print_summary(out, told, len(batch) - len(done), done)
     return 0
 
 

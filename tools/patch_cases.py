@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
 from mammodet.classification.model_file import ClassifierHeader
-from mammodet.classification.patch_networks import PatchNetworkConfig
+from mammodet.classification.predict import require_store
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.geometry import Geometry
 from mammodet.datasets.patch_records import Patch
 from mammodet.datasets.patch_store import PatchStore
-from mammodet.datasets.standardise import Recipe
 from mammodet.tools.case_views import Cases, ClassifierCase, View, in_contrast
-from mammodet.tools.cases import PERMISSIONS
 
 STORE_SUFFIX = ".sqlite"
 
@@ -31,7 +28,7 @@ def patch_cases(paths: Sequence[str], header: ClassifierHeader, split: str | Non
         remedy = f"give one patch store, STORE{STORE_SUFFIX}, as mammodet patches writes it"
         raise InputError(problem, field="PATH", value=list(paths), remedy=remedy)
     store = PatchStore(paths[0])
-    _require_fit(store, header)
+    require_store(header, store)
     patches = list(store.patches(split, turned=False, ambiguous=False))
     if not patches:
         known = ", ".join(f"{name or 'none'} ({count})" for name, count in _splits(store).items())
@@ -72,28 +69,3 @@ def _splits(store: PatchStore) -> dict[str, int]:
     for (name, _), count in store.counts().items():
         splits[name] = splits.get(name, 0) + count
     return splits
-
-
-def _require_fit(store: PatchStore, header: ClassifierHeader) -> None:
-    """Raise InputError unless patches have the size and the recipe that the network was trained with."""
-    config, side = header.config, store.info["size"]
-    if isinstance(config, PatchNetworkConfig) and config.size != side:
-        raise InputError(
-            f"holds patches of {side} px, and the network was trained on {config.size} px",
-            file=store.path,
-            field="size",
-            value=side,
-            remedy="give the store that it was trained on, or one made with the same size",
-        )
-    own = Recipe.from_dict(store.info["recipe"])
-    wanted = replace(header.recipe, **{name: getattr(own, name) for name in PERMISSIONS})
-    for one in fields(Recipe):
-        theirs, ours = getattr(own, one.name), getattr(wanted, one.name)
-        if theirs != ours:
-            raise InputError(
-                f"its patches were cut with {theirs!r}, and the network was trained with {ours!r}",
-                file=store.path,
-                field=f"recipe.{one.name}",
-                value=theirs,
-                remedy="give the store that it was trained on, or one made with the same recipe",
-            )

@@ -10,52 +10,28 @@ logs/ (TensorBoard) and csv/ (the same curves as tables).
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import mammodet.detection  # noqa: F401  # isort: skip  # names a torch that does not fit torchvision
-import lightning
-import torch
-from torch import Tensor
 
 from mammodet.datasets.coco import Coco, counts
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.standardise import Recipe
 from mammodet.detection.data import ImageStatistics, measure_images
-from mammodet.detection.model import DetectorConfig, parameter_count
+from mammodet.detection.model import DetectorConfig
 from mammodet.detection.model_file import ModelHeader, fingerprint, is_model_file, read_header, write_model
 from mammodet.detection.training import DetectorModule
 from mammodet.detection.weights import copy_weights, is_pretrained, start_weights
-from mammodet.networks.precision import choose_device, choose_precision
-from mammodet.networks.resume import Stopped
-from mammodet.tools.command import given_options, run, write_config
+from mammodet.tools.detector_arguments import Arguments, require_norm
+from mammodet.tools.detector_memory import require_memory
 from mammodet.tools.detector_training import Validation, build_data, hard_negatives
-from mammodet.tools.training_arguments import Arguments, require_norm
-from mammodet.tools.training_loop import (
-    MODEL_NAME,
-    STOPPED_NAME,
-    ModelWriter,
-    Monitor,
-    build_trainer,
-    fit,
-    processes_told,
-    silence_advice,
-    tell_model,
-)
-from mammodet.tools.training_options import require_devices
-from mammodet.tools.training_output import is_first, say
-from mammodet.tools.training_plan import require_memory
+from mammodet.tools.training_loop import Monitor
+from mammodet.tools.training_output import say
+from mammodet.tools.training_run import begin, choose_arithmetic, model_writer, run_training, train_to_end
 from mammodet.tools.training_set import read_images, shared_recipe, warn_of_leaks
-from mammodet.tools.training_stop import (
-    checkpoint_to_resume,
-    require_resumable,
-    require_same_data,
-    tell_stop,
-)
+from mammodet.tools.training_stop import checkpoint_to_resume
 
 _PROG = "mammodet train-det"
 _LESS_MEMORY = (
@@ -66,12 +42,7 @@ _LESS_MEMORY = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``mammodet train-det`` and return its exit code."""
-
-    def work(arguments: Arguments) -> int:
-        given = given_options(Arguments, argv, prog=_PROG).get("recipe")
-        return train(arguments, () if given is None else vars(given).keys())
-
-    return run(Arguments, work, argv, prog=_PROG)
+    return run_training(Arguments, train, argv, prog=_PROG)
 
 
 def train(arguments: Arguments, given_recipe: Collection[str]) -> int:
@@ -79,11 +50,6 @@ def train(arguments: Arguments, given_recipe: Collection[str]) -> int:
 
     ``given_recipe`` names the fields of the recipe that were asked for; the others follow prepared images.
     """
-    logging.basicConfig(
-        level=logging.INFO if is_first() else logging.WARNING,
-        format="%(message)s",
-        stream=sys.stdout,
-    )
     out = Path(arguments.out)
     checkpoint = checkpoint_to_resume(arguments)
     train_coco = read_images(arguments.train)
@@ -95,23 +61,12 @@ def train(arguments: Arguments, given_recipe: Collection[str]) -> int:
     state = None if checkpoint else start_weights(arguments.weights, arguments.model.backbone)
     measured = _measure(train_coco, arguments.recipe)
     arguments = replace(arguments, model=_resolve(arguments, measured))
-    device = choose_device(arguments.device)
-    require_devices(arguments.trainer, device)
+    arguments, device = choose_arithmetic(arguments)
     require_norm(arguments.trainer, arguments.model.norm, device)
-    # Kept in config.yaml, since a run that goes on must not choose again.
-    precision = choose_precision(arguments.precision, device)
-    arguments = replace(arguments, precision="bf16" if precision == "bf16" else "fp32")
-    data = build_data(arguments, train_coco, val_coco, known_errors)
-    if checkpoint:
-        require_resumable(checkpoint, out / "config.yaml", arguments)
-        require_same_data(checkpoint, data)
     most = max(map(len, train_coco.annotations_of.values()))
-    require_memory(arguments, measured.largest, most, precision, device)
-    if is_first():
-        write_config(arguments, out / "config.yaml")
-        (out / STOPPED_NAME).unlink(missing_ok=True)
-
-    lightning.seed_everything(arguments.seed, workers=True, verbose=False)
+    require_memory(arguments, measured.largest, most, device)
+    data = build_data(arguments, train_coco, val_coco, known_errors)
+    begin(arguments, checkpoint, data)
     module = DetectorModule(
         arguments.model,
         arguments.optim,
@@ -125,46 +80,25 @@ def train(arguments: Arguments, given_recipe: Collection[str]) -> int:
         copy_weights(module.model, state, arguments.weights)
     if arguments.compile:
         module.model.backbone.compile(dynamic=True)
-    say(_set_up_line(arguments, module, device, precision))
-    silence_advice()
-    model = _model_writer(out, _header(arguments, train_coco))
-    trainer = build_trainer(
+    return train_to_end(
         arguments,
-        model,
+        module,
+        data,
+        model_writer(out, _header(arguments, train_coco), write_model, read_header),
+        network=f"{arguments.model.backbone} Faster R-CNN",
         device=device,
-        precision=precision,
+        checkpoint=checkpoint,
         monitor=None if val_coco is None else Monitor(f"val/{arguments.monitor}"),
         shown=("train/loss", "val/AP", "val/AP50"),
-        resumes=checkpoint is not None,
+        less_memory=_LESS_MEMORY,
+        prog=_PROG,
         sync_batchnorm=arguments.model.norm == "sync",
     )
-    try:
-        fit(trainer, module, data, checkpoint, _LESS_MEMORY)
-    except Stopped as stop:
-        return tell_stop(stop, trainer, arguments, _PROG)
-    if trainer.is_global_zero:
-        tell_model(model)
-    return 0
-
-
-def _model_writer(out: Path, header: ModelHeader) -> ModelWriter:
-    path = out / MODEL_NAME
-
-    def write(tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
-        write_model(path, tensors, replace(header, training={**header.training, **notes}))
-
-    return ModelWriter(path, write, lambda: read_header(path).training)
 
 
 def _header(arguments: Arguments, coco: Coco) -> ModelHeader:
     training = {"seed": arguments.seed, "start_weights": arguments.weights, "optim": asdict(arguments.optim)}
     return ModelHeader(arguments.model, arguments.recipe, fingerprint(coco), training)
-
-
-def _set_up_line(arguments: Arguments, module: DetectorModule, device: torch.device, precision: str) -> str:
-    size = parameter_count(module.model) / 1e6
-    line = f"{arguments.model.backbone} Faster R-CNN, {size:.1f} million parameters trained"
-    return f"{line}\ntraining on {device.type} in {precision}{processes_told(arguments)}"
 
 
 def _measure(coco: Coco, recipe: Recipe) -> ImageStatistics:

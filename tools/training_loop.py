@@ -63,7 +63,6 @@ def build_trainer(
     model: ModelWriter,
     *,
     device: torch.device,
-    precision: str,
     monitor: Monitor | None,
     shown: Sequence[str],
     resumes: bool,
@@ -73,6 +72,8 @@ def build_trainer(
 
     Parameters
     ----------
+    arguments:
+        With a precision that is chosen, not "auto".
     monitor:
         None when nothing is validated: the model is written after every epoch.
     shown:
@@ -90,7 +91,7 @@ def build_trainer(
         use_distributed_sampler=False,
         sync_batchnorm=many and sync_batchnorm,
         deterministic=arguments.deterministic,
-        precision="bf16-mixed" if precision == "bf16" else "32-true",
+        precision="bf16-mixed" if arguments.precision == "bf16" else "32-true",
         max_epochs=arguments.epochs,
         max_steps=-1 if arguments.max_steps is None else arguments.max_steps,
         max_time=None if arguments.max_minutes is None else timedelta(minutes=arguments.max_minutes),
@@ -124,15 +125,6 @@ def fit(
         validates = trainer.enable_validation
         if validates and module.validated_step != trainer.global_step:
             trainer.validate(module, datamodule=data, verbose=False)
-
-
-def processes_told(arguments: TrainingOptions) -> str:
-    """Return how many processes train, for the line that says on what; nothing for one."""
-    asked = arguments.trainer
-    if asked.devices == 1 and asked.num_nodes == 1:
-        return ""
-    devices = "all GPUs" if asked.devices == -1 else f"{asked.devices} processes"
-    return f", {devices}" + (f" on each of {asked.num_nodes} machines" if asked.num_nodes > 1 else "")
 
 
 def tell_model(model: ModelWriter) -> None:

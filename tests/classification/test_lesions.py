@@ -74,5 +74,5 @@ def test_only_malignant_lesions_that_count_are_found_with_their_label():
         {"id": 5, "category_id": 2, **common},
         {"id": 6, "category_id": 2, "subtype": {"pathotype": 3}, **common},
     ]
-    found = list(malignant_lesions(Coco([image], annotations, "a.json"), "pathotype"))
+    found = list(malignant_lesions(Coco([image], annotations, "a.json"), _task()))
     assert [(one.annotation, one.label) for one in found] == [(1, "invasive"), (4, None), (5, None), (6, "3")]

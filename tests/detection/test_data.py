@@ -10,8 +10,8 @@ from mammodet.datasets.coco import to_xyxy
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.prepare_folder import prepare_folder
 from mammodet.datasets.standardise import Recipe
+from mammodet.detection.augment import AugmentConfig
 from mammodet.detection.data import LesionDataset, collate, measure_images
-from mammodet.networks.augment import AugmentConfig
 
 RECIPE = Recipe(crop_margin_px=4)
 

@@ -14,7 +14,7 @@ PROGRAM = """
 import builtins, sys
 from mammodet.datasets.coco import read_coco
 from mammodet.datasets.standardise import Recipe
-from mammodet.networks.augment import AugmentConfig
+from mammodet.detection.augment import AugmentConfig
 from mammodet.detection.crops import TrainingInput
 from mammodet.detection.data_module import LesionData
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from mammodet.datasets.errors import InputError
 from mammodet.datasets.standardise import Recipe
+from mammodet.detection.augment import AugmentConfig
 from mammodet.detection.data import LesionDataset, collate
 from mammodet.detection.sampling import LesionSampler, SamplingConfig
-from mammodet.networks.augment import AugmentConfig
 from mammodet.networks.loading import ResumableLoader
 
 kinds = st.lists(st.booleans(), min_size=2, max_size=40).filter(lambda one: 0 < sum(one) < len(one))

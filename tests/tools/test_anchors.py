@@ -17,7 +17,7 @@ from mammodet.datasets.coco import profile_categories, read_coco
 from mammodet.tools import cli
 from mammodet.tools.anchors import main
 from mammodet.tools.command import given_options
-from mammodet.tools.training_arguments import Arguments as TrainArguments
+from mammodet.tools.detector_arguments import Arguments as TrainArguments
 
 
 def write(path: Path, sides: list[tuple[float, float]], **keys: Any) -> Path:

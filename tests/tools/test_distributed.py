@@ -19,10 +19,10 @@ import functools, json, os, sys
 from pathlib import Path
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from mammodet.tools import cli, train_det
+from mammodet.tools import cli, train_det, training_run
 
 folder = Path(os.environ["KEPT"])
-fit, validate = train_det.fit, train_det.Validation.__call__
+fit, validate = training_run.fit, train_det.Validation.__call__
 
 def kept_fit(trainer, module, *others):
     fit(trainer, module, *others)
@@ -33,7 +33,7 @@ def kept_results(self, results):
     (folder / f"results{rank}.json").write_text(json.dumps(results))
     return validate(self, results)
 
-train_det.fit, train_det.Validation.__call__ = kept_fit, kept_results
+training_run.fit, train_det.Validation.__call__ = kept_fit, kept_results
 # Every image has boxes then, also the one that comes twice.
 train_det.DetectorModule = functools.partial(train_det.DetectorModule, validation_score=0.0)
 sys.exit(cli.main(sys.argv[1:]))

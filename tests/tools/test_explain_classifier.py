@@ -344,7 +344,7 @@ def test_a_store_that_does_not_fit_is_named(
     assert "looks at patches" in line(phantom / "coco.json", patch_model)
     assert "looks at whole images" in line(store, image_model)
     other = _patch_model(store, tmp_path / "other.safetensors", size=112)
-    assert "patches of 64 px, and the network was trained on 112 px" in line(store, other)
+    assert "patches have 64 px, the network was trained on 112 px" in line(store, other)
     assert "it has test (" in line(store, patch_model, "--split", "val")
     assert "no such case" in line(store, patch_model, "--ids", "[9999]")
     strange = _patch_model(store, tmp_path / "strange.safetensors", classes=("mass", "macrocalcification"))
@@ -352,7 +352,7 @@ def test_a_store_that_does_not_fit_is_named(
     assert "no such file" in line(tmp_path / "none.sqlite", patch_model)
     assert "--reference-split" in line(store, patch_model, "--reference-split", "train", "--no-features")
     assert "--limit" in line(store, patch_model, "--limit", 0)
-    assert "no such split; its splits are" in line(phantom / "coco.json", image_model, "--split", "nowhere")
+    assert "no image has one: leave it out" in line(phantom / "coco.json", image_model, "--split", "nowhere")
     header = ClassifierHeader(
         PatchNetworkConfig("resnet18", size=64, classes=tuple(PATCH_CLASSES), **LEVEL),
         Task("patches", PATCH_CLASSES),

@@ -343,13 +343,13 @@ def test_a_loss_that_is_no_number_keeps_the_batch(
 def test_too_little_memory_names_the_switches(phantom: Path, recipe: Path, tmp_path: Path):
     """The allocator really fails: the address space of the process is limited."""
     code = (
-        "import resource, sys, torch; from mammodet.tools import cli, train_det\n"
-        "fit = train_det.fit\n"
+        "import resource, sys, torch; from mammodet.tools import cli, train_det, training_run\n"
+        "fit = training_run.fit\n"
         "def limited(*given):\n"
         "    used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "    resource.setrlimit(resource.RLIMIT_AS, (used + 150 * 2**20, resource.RLIM_INFINITY))\n"
         "    fit(*given)\n"
-        "train_det.fit = limited; sys.exit(cli.main(sys.argv[1:]))"
+        "training_run.fit = limited; sys.exit(cli.main(sys.argv[1:]))"
     )
     words = ["train-det", "--config", recipe, "--train", phantom / "coco.json", "--out", tmp_path / "run"]
     command = [sys.executable, "-c", code, *map(str, words), "--model.fpn-channels", "512"]

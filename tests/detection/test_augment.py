@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mammodet.datasets.errors import InputError
-from mammodet.networks.augment import AugmentConfig, build_augmentation, sample
+from mammodet.detection.augment import AugmentConfig, build_augmentation, sample
 
 OFF = dict(horizontal_flip=0, vertical_flip=0, rotation=0, brightness=0, contrast=0, gamma=0, noise=0)
 

@@ -8,13 +8,11 @@ from mammodet.datasets.errors import InputError
 from mammodet.detection.crops import TrainingInput
 from mammodet.detection.memory_plan import fitting_switches, parse_budget, plan_lines, plan_memory
 from mammodet.detection.rehearsal import TrainingSetup
-from mammodet.tools.training_arguments import Arguments
+from mammodet.tools.detector_arguments import Arguments
 from mammodet.tools.training_output import say
 
 
-def require_memory(
-    arguments: Arguments, largest: tuple[int, int], boxes: int, precision: str, device: torch.device
-) -> None:
+def require_memory(arguments: Arguments, largest: tuple[int, int], boxes: int, device: torch.device) -> None:
     """Tell what a step needs, and refuse one that is over the budget.
 
     Without a budget a GPU's own memory is one, which is only warned of; on a CPU nothing is told.
@@ -33,7 +31,7 @@ def require_memory(
     """
     if arguments.memory_budget is None and device.type != "cuda":
         return
-    setup = _setup(arguments, largest, boxes, precision)
+    setup = _setup(arguments, largest, boxes)
     plan = plan_memory(setup, device)
     if arguments.memory_budget is None:
         say("\n".join(plan_lines(plan)))
@@ -54,7 +52,7 @@ def require_memory(
         )
 
 
-def _setup(arguments: Arguments, largest: tuple[int, int], boxes: int, precision: str) -> TrainingSetup:
+def _setup(arguments: Arguments, largest: tuple[int, int], boxes: int) -> TrainingSetup:
     width, height = largest
     window = TrainingInput.parse(arguments.input)
     if window.kind != "whole":
@@ -64,7 +62,7 @@ def _setup(arguments: Arguments, largest: tuple[int, int], boxes: int, precision
         height,
         width,
         batch_size=arguments.batch_size,
-        precision="bf16" if precision == "bf16" else "fp32",
+        precision="bf16" if arguments.precision == "bf16" else "fp32",
         checkpointing=arguments.checkpointing,
         optimizer=arguments.optim.optimizer,
         ema=arguments.ema is not None,
