@@ -9,6 +9,7 @@ from typing import Literal
 
 import lightning
 import torch
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -27,7 +28,7 @@ class OptimConfig:
         weight_decay: L2 penalty (SGD, Adam) or decoupled decay (AdamW).
         warmup_steps: optimiser steps over which the rate rises linearly from a thousandth.
         schedule: after the warm-up "constant"; "step" multiplies by ``gamma`` every ``step_epochs``; "cosine"
-            falls to 0 at the end.
+            falls to 0 at the end, also when a limit of time comes first.
         step_epochs: epochs between steps.
         gamma: factor of a step.
         clip_norm: gradients are scaled down to this norm; 0 switches it off.
@@ -60,17 +61,39 @@ def optimizer_and_schedule(
     trainer = module.trainer
     steps = max(1, int(trainer.estimated_stepping_batches))
     steps_per_epoch = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
-    factor = learning_rate_factor(optim, steps, max(1, steps_per_epoch))
+    factor = learning_rate_factor(optim, steps, max(1, steps_per_epoch), lambda: time_gone(trainer))
     return {
         "optimizer": optimizer,
         "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step", "name": "lr"},
     }
 
 
-def learning_rate_factor(optim: OptimConfig, steps: int, steps_per_epoch: int) -> Callable[[int], float]:
+def time_gone(trainer: lightning.Trainer) -> float:
+    """Return the share of a training's limit of time that is gone, the same in every process; 0 without one.
+
+    A deterministic training is told 0 as well: its rates follow from steps alone.
+    """
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    timer = next((one for one in callbacks if isinstance(one, Timer)), None)
+    left = None if timer is None else timer.time_remaining()
+    if timer is None or left is None or torch.are_deterministic_algorithms_enabled():
+        return 0.0
+    gone = timer.time_elapsed()
+    share = gone / (gone + left)
+    return float(trainer.strategy.broadcast(share)) if trainer.world_size > 1 else share
+
+
+def learning_rate_factor(
+    optim: OptimConfig,
+    steps: int,
+    steps_per_epoch: int,
+    time_gone: Callable[[], float] = lambda: 0.0,
+) -> Callable[[int], float]:
     """Return the factor on the learning rate at an optimiser step: warm-up, then the schedule.
 
     A run shorter than the warm-up still gets it in full shape: the warm-up takes at most half of all steps.
+    ``time_gone`` is the share of a limit of time that is gone. Where it is ahead of the steps, a cosine ends
+    with the time, as a schedule within a budget should (Li et al. 2020, Budgeted training).
     """
     warmup = min(optim.warmup_steps, steps // 2)
 
@@ -78,7 +101,9 @@ def learning_rate_factor(optim: OptimConfig, steps: int, steps_per_epoch: int) -
         if step < warmup:
             return 1e-3 + (1 - 1e-3) * step / warmup
         if optim.schedule == "cosine":
-            progress = (step - warmup) / max(1, steps - warmup)
+            gone = time_gone()
+            end = step / gone if gone * steps > step else steps  # at the rate so far
+            progress = (step - warmup) / max(1, end - warmup)
             return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
         if optim.schedule == "step":
             return float(optim.gamma ** (step // (steps_per_epoch * optim.step_epochs)))
