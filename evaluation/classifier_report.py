@@ -18,7 +18,7 @@ from mammodet.evaluation.classifier_tables import (
     markdown_tables,
     numbers_table,
 )
-from mammodet.evaluation.figures import save_figure
+from mammodet.evaluation.figures import save_in_both
 from mammodet.evaluation.operating_points import Estimate
 from mammodet.evaluation.resampling import Bootstrap
 from mammodet.evaluation.summary import package_versions
@@ -51,9 +51,8 @@ def write_classifier_report(
     write_text(folder / "numbers.csv", numbers_table(models))
     drawn = (classifiers_roc_figure(models), classifiers_confusion_figure(models))
     for name, figure in zip(FIGURES, drawn, strict=True):
-        for suffix in ("png", "svg"):
-            if figure is not None:
-                save_figure(figure, folder / f"{name}.{suffix}")
+        if figure is not None:
+            save_in_both(figure, folder, name)
 
 
 def metrics_document(

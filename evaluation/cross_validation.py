@@ -82,14 +82,17 @@ def spread(values: Sequence[Number]) -> Spread:
 
 
 def blocks(documents: Sequence[Mapping[str, Any]]) -> list[Block]:
-    """Return the levels image, breast, lesion (both protocols) and COCO boxes.
+    """Return the levels image and breast, and of boxes lesion (both protocols) and COCO boxes.
 
     Parameters
     ----------
     documents:
         What ``summary.metrics_document`` gives for every fold, as ``metrics.json`` holds it; at least one.
+        They are all of boxes, or all of scores of images.
     """
-    levels = [_level_block(name, documents) for name in _LEVELS]
+    levels = [_level_block(name, documents) for name in _LEVELS if name in documents[0]]
+    if "without_boxes" in documents[0]:
+        return levels
     boxes = {name: tuple(one["coco"]["all"][name] for one in documents) for name in _COCO_NUMBERS}
     lesions = {"lesions": tuple(_truths(one) for one in documents)}
     return [*levels, Block("coco", "Boxes (COCO)", lesions, boxes)]

@@ -182,6 +182,15 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, metadata=metadata)
 
 
+def save_in_both(figure: Figure, folder: Path, name: str) -> Path:
+    """Write a figure as PNG and, with the same layout, as SVG; return the SVG file."""
+    save_figure(figure, folder / f"{name}.png")
+    figure.set_layout_engine("none")  # that of the PNG stays: finding one takes longer than drawing
+    path = folder / f"{name}.svg"
+    save_figure(figure, path)
+    return path
+
+
 def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
     """Return a figure and its panels in rows of two or three; those beyond ``count`` are hidden."""
     columns = min(count, 2 if count == 4 else 3)

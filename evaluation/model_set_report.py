@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from mammodet.datasets.atomic import write_json, write_text
-from mammodet.evaluation.figures import save_figure
+from mammodet.evaluation.figures import save_in_both
 from mammodet.evaluation.model_comparison import ComparedNumber
 from mammodet.evaluation.model_set import ModelSet
 from mammodet.evaluation.model_set_cases import disputed_case
@@ -105,9 +105,7 @@ def write_comparison(
     drawn = (differences_figure(models), models_roc_figure(models), models_froc_figure(models))
     for (name, caption), figure in zip(_FIGURES.items(), drawn, strict=True):
         if figure is not None:
-            save_figure(figure, out / f"{name}.png")
-            save_figure(figure, out / f"{name}.svg")
-            figures[caption] = out / f"{name}.svg"
+            figures[caption] = save_in_both(figure, out, name)
     write_text(out / REPORT, render(models, inputs, figures, pictures))
     return out / REPORT
 

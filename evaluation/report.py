@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from mammodet.evaluation.figures import (
     reliability_figure,
     roc_figure,
     save_figure,
+    save_in_both,
 )
 from mammodet.evaluation.forest_figure import forest_figure
 from mammodet.evaluation.froc import POINTS
@@ -58,7 +60,12 @@ _TABLES = (
 
 
 def write_report(
-    evaluation: Evaluation, out: Path, inputs: Mapping[str, Any], gallery: Gallery | None = None
+    evaluation: Evaluation,
+    out: Path,
+    inputs: Mapping[str, Any],
+    gallery: Gallery | None = None,
+    *,
+    page: bool = True,
 ) -> Path:
     """Write ``metrics.json``, the CSV tables, a LaTeX table, the figures and ``report.html`` into ``out``.
 
@@ -71,14 +78,18 @@ def write_report(
         What ``metrics.json`` and the report tell of the files, see ``metrics_document``.
     gallery:
         What the image viewer shows; None leaves it out, and ``detection_at_threshold`` of ``metrics.json``.
+    page:
+        Whether the figures and the page are wanted; the numbers are the same without.
 
     Returns
     -------
     Path
-        The report.
+        The report, or without one ``metrics.json``.
     """
     for path in earlier_report(out):
         path.unlink()
+    if gallery is not None and not page:
+        gallery = replace(gallery, pictures="none")
     viewer = None if gallery is None else build_viewer(gallery, evaluation, out)
     document = metrics_document(evaluation, inputs)
     if viewer is not None and viewer.at_threshold is not None:
@@ -89,6 +100,15 @@ def write_report(
     table = performance_table(evaluation, inputs)
     if table is not None:
         write_text(out / LATEX, table)
+    if not page:
+        return out / "metrics.json"
+    figures = _write_figures(evaluation, out)
+    write_text(out / REPORT, render(evaluation, inputs, figures, viewer))
+    return out / REPORT
+
+
+def _write_figures(evaluation: Evaluation, out: Path) -> dict[str, Path]:
+    """Write the figures as PNG and SVG, and return those that the page embeds by their captions."""
     figures = {}
     for name, figure in (
         ("roc", roc_figure(evaluation.levels)),
@@ -99,16 +119,15 @@ def write_report(
         ("reliability_calibrated", calibrated_figure(evaluation.calibrated)),
     ):
         if figure is not None:
-            save_figure(figure, out / f"{name}.png")
-            save_figure(figure, out / f"{name}.svg")
-            figures[_FIGURES[name] + (_band(evaluation) if name == "froc" else "")] = out / f"{name}.svg"
+            caption = _FIGURES[name] + (_band(evaluation) if name == "froc" else "")
+            figures[caption] = save_in_both(figure, out, name)
     if evaluation.errors is not None:
         kinds, worst = error_figure(evaluation.errors), gallery_figure(evaluation.errors)
-        for name, figure in zip(_ERROR_PICTURES, (kinds, kinds, worst), strict=True):
-            if figure is not None:
-                save_figure(figure, out / name)
-    write_text(out / REPORT, render(evaluation, inputs, figures, viewer))
-    return out / REPORT
+        if kinds is not None:
+            save_in_both(kinds, out, "errors")
+        if worst is not None:
+            save_figure(worst, out / "gallery.png")
+    return figures
 
 
 def render(

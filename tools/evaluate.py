@@ -80,7 +80,7 @@ def evaluate_files(arguments: Arguments) -> list[str]:
     made = _fit_calibration(arguments, evaluation, results, inputs)
     lines = [*overview(evaluation), *made]
     with new_results(arguments.out, earlier_report, _read_files(arguments)) as folder:
-        write_report(evaluation, folder, inputs, gallery)
+        write_report(evaluation, folder, inputs, gallery, page=arguments.report)
         if other is not None:
             rows = compare_models(coco, other, results, evaluation)
             write_text(folder / COMPARISON, comparison_csv(rows))
@@ -98,7 +98,12 @@ def _evaluate(arguments: Arguments) -> int:
     from mammodet.evaluation.report import REPORT  # noqa: PLC0415
 
     groups = next(out for name in GROUP_TABLES if (out := arguments.out / name).is_file())
-    print(f"\nsubgroups: {groups}\nreport: {arguments.out / REPORT}")
+    made = (
+        f"report: {arguments.out / REPORT}"
+        if arguments.report
+        else f"numbers: {arguments.out / 'metrics.json'}"
+    )
+    print(f"\nsubgroups: {groups}\n{made}")
     return 0
 
 

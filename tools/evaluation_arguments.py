@@ -35,6 +35,8 @@ class Arguments:
             images with a score below this are not malignant; null takes 0.3 of boxes, 0.5 of scores of images
         suppression_iou: a benign box that overlaps a malignant one by more than this IoU is dropped
         lesion_iou: a box speaks for a true lesion when their IoU is above this
+        report: whether the figures and the page are wanted; --no-report writes the same numbers in a fraction
+            of the time
         images: pictures in the report's viewer: auto (all up to 200, else the 200 worst), all, errors (those
             with one at the score threshold), none, or how many of the worst; the others are frames with boxes
         image_root: folder that the file names start from, if it is not that of the ground truth
@@ -76,6 +78,7 @@ class Arguments:
     score_threshold: float | None = None
     suppression_iou: float = 0.5
     lesion_iou: float = 0.0
+    report: bool = True
     images: Literal["auto", "all", "errors", "none"] | int = "auto"
     image_root: Path | None = None
     error_iou: float = 0.5

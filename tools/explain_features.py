@@ -15,7 +15,7 @@ from mammodet.datasets.atomic import atomic_path
 from mammodet.datasets.drawing import write_png
 from mammodet.evaluation.feature_figure import feature_figure
 from mammodet.evaluation.feature_space import Neighbour, feature_map, nearest
-from mammodet.evaluation.figures import save_figure
+from mammodet.evaluation.figures import save_in_both
 from mammodet.tools.case_views import ClassifierCase
 from mammodet.tools.explain_case import facts, tone
 from mammodet.tools.explain_tables import Explained
@@ -69,8 +69,7 @@ def write_features(out: Path, explained: Sequence[Explained], classes: Sequence[
     write_csv(out / "features.csv", _COLUMNS, rows)
     predicted = [classes.index(one.outcome["predicted"]) for one in explained]
     figure = feature_figure(placed, classes, [one.case.truth for one in explained], predicted)
-    for suffix in ("png", "svg"):
-        save_figure(figure, out / f"features.{suffix}")
+    save_in_both(figure, out, "features")
     return [], [out / "features.png"]
 
 

@@ -15,7 +15,7 @@ from mammodet.evaluation.figures import (
     froc_figure,
     reliability_figure,
     roc_figure,
-    save_figure,
+    save_in_both,
 )
 from mammodet.evaluation.overview import overview
 from mammodet.evaluation.protocol import Protocol
@@ -47,16 +47,18 @@ def rows(text):
 
 def test_figures_are_the_same_bytes_again_and_readable(tmp_path):
     drawn = {roc_figure: "levels", confusion_figure: "levels", reliability_figure: "levels"}
-    for draw, part in (drawn | {froc_figure: "froc"}).items():
-        for suffix in (".svg", ".png"):
-            paths = [tmp_path / f"{draw.__name__}{run}{suffix}" for run in (1, 2)]
-            for path in paths:
-                save_figure(draw(getattr(study(), part)), path)
-            assert paths[0].read_bytes() == paths[1].read_bytes()
-        picture = cv2.imread(str(tmp_path / f"{draw.__name__}1.png"))
-        assert min(picture.shape[:2]) > 800
-        root = ET.parse(tmp_path / f"{draw.__name__}1.svg").getroot()
-        assert root.tag.endswith("svg")
+    for name, evaluation in (("1", study()), ("2", study())):
+        (tmp_path / name).mkdir()
+        for draw, part in (drawn | {froc_figure: "froc"}).items():
+            save_in_both(draw(getattr(evaluation, part)), tmp_path / name, draw.__name__)
+    written = sorted((tmp_path / "1").iterdir())
+    assert len(written) == 8
+    for path in written:
+        assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes()
+        if path.suffix == ".png":
+            assert min(cv2.imread(str(path)).shape[:2]) > 800
+        else:
+            assert ET.parse(path).getroot().tag.endswith("svg")
 
 
 def test_the_roc_figure_tells_each_auc_on_a_square_with_named_axes():

@@ -41,13 +41,14 @@ def predictions():
 
 @pytest.fixture
 def evaluate(tmp_path):
-    """Write both files and run the command; returns its exit code."""
+    """Write both files and run the command, for the numbers or with the page; returns its exit code."""
 
-    def run(truth, predictions, *options):
+    def run(truth, predictions, *options, report=False):
         (tmp_path / "gt.json").write_text(json.dumps(truth))
         (tmp_path / "dt.json").write_text(json.dumps(predictions))
         files = ["--ground-truth", tmp_path / "gt.json", "--predictions", tmp_path / "dt.json"]
-        return main(["evaluate", *map(str, files), "--out", str(tmp_path / "out"), *options])
+        wanted = ["--report" if report else "--no-report"]
+        return main(["evaluate", *map(str, files), "--out", str(tmp_path / "out"), *wanted, *options])
 
     return run
 
@@ -57,7 +58,7 @@ def metrics(tmp_path):
 
 
 def test_a_perfect_detector(evaluate, truth, predictions, tmp_path, capsys):
-    assert evaluate(truth, predictions) == 0
+    assert evaluate(truth, predictions, report=True) == 0
     told = capsys.readouterr()
     assert told.err == ""
     assert str(tmp_path / "out" / "report.html") in told.out
@@ -66,6 +67,21 @@ def test_a_perfect_detector(evaluate, truth, predictions, tmp_path, capsys):
     assert document["coco"]["malignant"]["AP"] == pytest.approx(1.0)
     assert document["image"]["auc"] == document["breast"]["auc"] == document["lesion_all"]["auc"] == 1.0
     assert len(document["inputs"]["predictions"]["sha256"]) == 64
+
+
+def test_without_the_report_the_numbers_are_the_same(evaluate, truth, predictions, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert evaluate(truth, predictions, report=True) == 0
+    pages = {path.name for path in out.iterdir() if path.suffix in {".html", ".png", ".svg"}}
+    assert {"report.html", "roc.png", "froc.svg", "errors.png"} <= pages
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    capsys.readouterr()
+    assert evaluate(truth, predictions) == 0
+    told = capsys.readouterr().out
+    assert "report.html" not in told and f"numbers: {out / 'metrics.json'}" in told
+    after = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    assert after.keys() == before.keys() - pages  # those of the evaluation before are gone
+    assert {name for name in after if after[name] != before[name]} == {"config.yaml"}
 
 
 def test_the_configuration_beside_the_results_repeats_the_run(evaluate, truth, predictions, tmp_path):
@@ -103,7 +119,7 @@ def test_any_coco_file_gets_its_coco_numbers(evaluate, shared_data, tmp_path, ca
     names = ("instances_val2014_100.json", "instances_val2014_fakebbox100_results.json")
     files = [folder / name for name in names]
     options = ["--ground-truth", files[0], "--predictions", files[1], "--out", tmp_path / "out"]
-    fast = ["--resamples", "0", "--images", "none"]
+    fast = ["--resamples", "0", "--no-report"]
     assert main(["evaluate", *map(str, options), *fast]) == 0
     assert metrics(tmp_path)["coco"]["all"]["AP"] == pytest.approx(0.5046, abs=5e-5)
     assert "need the categories 1 benign, 2 malignant" in capsys.readouterr().out
@@ -395,7 +411,7 @@ def test_scores_of_images_are_evaluated(evaluate, truth, tmp_path, capsys):
     for name in ("annotations", "labels only"):
         if name == "labels only":
             truth["annotations"] = []
-        evaluate(truth, [])
+        evaluate(truth, [], report=True)
         options = ["--ground-truth", tmp_path / "gt.json", "--predictions", tmp_path / "scores.csv"]
         out = ["--out", tmp_path / "out", "--resamples", "5"]
         capsys.readouterr()
@@ -414,7 +430,7 @@ def test_scores_of_images_are_evaluated(evaluate, truth, tmp_path, capsys):
         # What the evaluation of boxes before it left is gone.
         assert not there & {"coco.csv", "froc.csv", "froc.png", "errors.csv", "lesion.csv", "subgroups.csv"}
         assert {"image.csv", "breast.csv", "table2.tex", "roc.png", "report.html"} <= there
-    assert main(["evaluate", *map(str, options + out), "--score-threshold", "0.3"]) == 0
+    assert main(["evaluate", *map(str, options + out), "--score-threshold", "0.3", "--no-report"]) == 0
     assert metrics(tmp_path)["image"]["confusion"]["counts"] == [[1, 2], [0, 1]]
     assert metrics(tmp_path)["protocol"]["image_threshold"] == 0.3
     first = (tmp_path / "out" / "metrics.json").read_bytes()
@@ -426,7 +442,7 @@ def test_scores_of_images_become_probabilities(evaluate, truth, predictions, tmp
     (tmp_path / "scores.csv").write_text(SCORES)
     evaluate(truth, predictions, "--fit-calibration", str(tmp_path / "boxes.json"))
     files = ["--ground-truth", tmp_path / "gt.json", "--predictions", tmp_path / "scores.csv"]
-    words = ["evaluate", *map(str, files), "--out", str(tmp_path / "out"), "--resamples", "5"]
+    words = ["evaluate", *map(str, files), "--out", str(tmp_path / "out"), "--resamples", "5", "--no-report"]
     assert main([*words, "--fit-calibration", str(tmp_path / "images.json")]) == 0
     kept = json.loads((tmp_path / "images.json").read_text())["protocol"]
     assert (kept["scores_of"], kept["score_threshold"]) == ("images", 0.5)
@@ -469,7 +485,7 @@ def test_scores_become_probabilities_by_what_was_fitted_on_other_data(evaluate, 
     assert (content["kind"], content["levels"]["image"]["cases"]) == ("platt", 40)
     assert content["inputs"]["ground_truth"]["path"] == str(tmp_path / "gt.json")
     assert "calibrated" not in metrics(tmp_path)
-    assert evaluate(*screened(60), "--calibration", str(path), "--resamples", "50") == 0
+    assert evaluate(*screened(60), "--calibration", str(path), "--resamples", "50", report=True) == 0
     told = capsys.readouterr()
     assert "probabilities by platt" in told.out and told.err == ""
     numbers = metrics(tmp_path)["calibrated"]["levels"]["image"]["numbers"]
@@ -529,11 +545,11 @@ def test_the_report_has_the_pictures_that_can_be_read(evaluate, truth, predictio
     for number in (1, 3):
         cv2.imwrite(str(tmp_path / "films" / f"{number}.png"), np.eye(500, dtype=np.uint8) * 200)
     where = ["--image-root", str(tmp_path / "films"), "--resamples", "0"]
-    assert evaluate(truth, predictions, *where) == 0
+    assert evaluate(truth, predictions, *where, report=True) == 0
     assert [bool(image.get("levels")) for image in viewer_images(tmp_path)] == [True, False, True, False]
-    assert evaluate(truth, predictions, *where, "--images", "errors") == 0
+    assert evaluate(truth, predictions, *where, "--images", "errors", report=True) == 0
     assert not any("levels" in image or "problem" in image for image in viewer_images(tmp_path))
-    assert evaluate(truth, predictions, *where, "--images", "1") == 0
+    assert evaluate(truth, predictions, *where, "--images", "1", report=True) == 0
     assert sum("levels" in image for image in viewer_images(tmp_path)) == 1
     assert metrics(tmp_path)["detection_at_threshold"]["rows"][0]["sensitivity"] == 1
 

@@ -35,9 +35,9 @@ def evaluate(tmp_path):
     for name, content in FILES.items():
         (tmp_path / name).write_text(json.dumps(content))
 
-    def run(*options, out="out", dt="dt.json"):
+    def run(*options, out="out", dt="dt.json", report=False):
         files = ["--ground-truth", tmp_path / "gt.json", "--predictions", tmp_path / dt]
-        fast = ["--resamples", "0", "--error-images", "0"]
+        fast = ["--resamples", "0", "--error-images", "0", "--report" if report else "--no-report"]
         return main(["evaluate", *map(str, files), "--out", str(tmp_path / out), *fast, *map(str, options)])
 
     return run
@@ -48,7 +48,7 @@ def content(folder):
 
 
 def test_an_interrupted_evaluation_leaves_the_earlier_results_as_they_were(evaluate, tmp_path, monkeypatch):
-    assert evaluate("--compare", tmp_path / "dt.json") == 0
+    assert evaluate("--compare", tmp_path / "dt.json", report=True) == 0
     (tmp_path / "out" / "notes.txt").write_text("mine")
     before = content(tmp_path / "out")
 
@@ -57,7 +57,7 @@ def test_an_interrupted_evaluation_leaves_the_earlier_results_as_they_were(evalu
 
     with monkeypatch.context() as patch:
         patch.setattr(report, "render", interrupted)
-        assert evaluate("--score-threshold", "0.95") == 130
+        assert evaluate("--score-threshold", "0.95", report=True) == 130
     assert content(tmp_path / "out") == before
     assert evaluate("--score-threshold", "0.95") == 0
     after = content(tmp_path / "out")
@@ -137,11 +137,11 @@ def test_an_input_among_earlier_results_is_neither_replaced_nor_removed(evaluate
 
 
 def test_a_folder_in_the_place_of_a_result_loses_nothing(evaluate, tmp_path, capsys):
-    assert evaluate() == 0
+    assert evaluate(report=True) == 0
     (tmp_path / "out" / "roc.png").unlink()
     (tmp_path / "out" / "roc.png").mkdir()
     before = sorted(one.name for one in (tmp_path / "out").iterdir())
-    assert evaluate() == 2
+    assert evaluate(report=True) == 2
     assert "stands where a result must be written" in capsys.readouterr().err
     assert sorted(one.name for one in (tmp_path / "out").iterdir()) == before
 
@@ -174,7 +174,7 @@ def test_odd_names_are_written_escaped_and_draw_no_formula(evaluate, tmp_path):
     (tmp_path / "there.png").rename(tmp_path / "caf\udce9.png")
     boxes = [*FILES["dt.json"], {"image_id": 1, "category_id": 2, "bbox": [300, 300, 80, 80], "score": 0.8}]
     (tmp_path / "dt.json").write_text(json.dumps(boxes))
-    assert evaluate("--class-aware", "true", "--error-images", "5", out="odd") == 0
+    assert evaluate("--class-aware", "true", "--error-images", "5", out="odd", report=True) == 0
     assert "caf\\udce9.png" in (tmp_path / "odd" / "errors.csv").read_text(encoding="utf-8")
     assert (tmp_path / "odd" / "gallery.png").is_file()
     for figure in (tmp_path / "odd").glob("*.svg"):

@@ -140,7 +140,15 @@ def test_predictions_are_evaluated_as_those_of_a_detector_are(classifier: Path, 
     out, report = tmp_path / "out", tmp_path / "report"
     assert _heatmap(films, "--model", classifier, "--out", out, "--stride", 16) == 0
     assert {image["id"] for image in read_coco(out / "images.json").images} == {3, 7}
-    words = ["--ground-truth", films, "--predictions", out / "predictions.json", "--out", report]
+    words = [
+        "--ground-truth",
+        films,
+        "--predictions",
+        out / "predictions.json",
+        "--out",
+        report,
+        "--no-report",
+    ]
     assert cli.main(["evaluate", *map(str, words)]) == 0
     metrics = json.loads((report / "metrics.json").read_text())
     assert metrics["coco"]["all"]["AP50"] == pytest.approx(1.0)
