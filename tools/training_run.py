@@ -64,7 +64,11 @@ def choose_arithmetic(arguments: Options) -> tuple[Options, torch.device]:
     """
     device = choose_device(arguments.device)
     require_devices(arguments.trainer, device)
-    chosen = choose_precision(arguments.precision, device)
+    several = arguments.trainer.devices != 1 or arguments.trainer.num_nodes > 1
+    if arguments.precision == "auto" and several and device.type == "cpu":
+        chosen = "fp32"  # each process would take its own time, and they must agree
+    else:
+        chosen = choose_precision(arguments.precision, device)
     return replace(arguments, precision="bf16" if chosen == "bf16" else "fp32"), device
 
 
