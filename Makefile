@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEED ?= 0
 DEMO := demo/seed$(SEED)
 
-.PHONY: setup demo test test-slow lint bench clean
+.PHONY: setup demo test test-long test-slow lint bench clean
 
 setup: $(VENV)/installed
 
@@ -40,6 +40,9 @@ demo: setup
 # One thread for each of two test processes: on two cores that is faster than two threads in one.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
+test-long: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m long
 
 test-slow: setup
 	$(BIN)/pytest -m slow

@@ -109,6 +109,7 @@ def _air_gone_through(model, pixels):
     return shares
 
 
+@pytest.mark.long
 def test_the_grey_air_of_a_film_is_told_to_the_network():
     model = _model("resnet18")
     black = _breast(1024, 704)

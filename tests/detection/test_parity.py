@@ -80,6 +80,7 @@ def before(plain: Detector, phantoms: Coco) -> list[dict[str, Any]]:
     return _predict(plain, phantoms)
 
 
+@pytest.mark.long
 def test_in_fp32_fifty_phantoms_get_the_same_boxes(model: Path, phantoms: Coco, before: list[dict[str, Any]]):
     fast = Detector.load(model, device="cpu", precision="fp32", skip_air=False, score_threshold=0.01)
     after = _predict(fast, phantoms)
@@ -92,6 +93,7 @@ def test_in_fp32_fifty_phantoms_get_the_same_boxes(model: Path, phantoms: Coco, 
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.long
 def test_without_air_nearly_all_boxes_are_the_same(
     model: Path, phantoms: Coco, before: list[dict[str, Any]], precision: str
 ):
@@ -123,6 +125,7 @@ def _real_mammograms(shared_data: Path) -> list[Path]:
     ]
 
 
+@pytest.mark.long
 def test_real_mammograms(model: Path, plain: Detector, shared_data: Path):
     paths = _real_mammograms(shared_data)
     strict, loose = _compare(model, plain, [*paths[:118:20], paths[-1]])

@@ -132,6 +132,7 @@ SMALL = np.random.default_rng(0).random((64, 96), dtype=np.float32)
 CPU = torch.device("cpu")
 
 
+@pytest.mark.long
 def test_nothing_tells_the_allocator_where_stock_torchvision_is_measured(tmp_path):
     np.save(tmp_path / "pixels.npy", SMALL)
     code = """
@@ -167,6 +168,7 @@ class TestStockIsMeasuredInAnotherProcess:
             measure_inference(SMALL, 1, tmp_path, CPU, told.append)
         assert [row.step for row in told] == [STOCK] and told[0].seconds > 0
 
+    @pytest.mark.long
     def test_in_training_too(self, tmp_path, monkeypatch):
         monkeypatch.setattr(
             "mammodet.tools.bench_stock.fasterrcnn_resnet50_fpn", None

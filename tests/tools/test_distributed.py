@@ -68,6 +68,7 @@ def runs(phantom: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) 
     return base / "kept2", base / "kept1", told
 
 
+@pytest.mark.long
 def test_all_processes_end_with_the_same_weights(runs: tuple[Path, Path, str]):
     first, second = (torch.load(runs[0] / f"weights{rank}.pt") for rank in (0, 1))
     assert len(first) > 50
@@ -78,6 +79,7 @@ def test_all_processes_end_with_the_same_weights(runs: tuple[Path, Path, str]):
     assert "2 processes" in runs[2] and runs[2].count("model of step") == 1  # told by one of them
 
 
+@pytest.mark.long
 def test_every_image_is_evaluated_once_and_alike(runs: tuple[Path, Path, str]):
     both, other, alone = (
         json.loads((folder / f"results{rank}.json").read_text())

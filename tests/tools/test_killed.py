@@ -98,6 +98,7 @@ def _wait_for_a_new_checkpoint(process: subprocess.Popen[str], out: Path) -> Non
         time.sleep(0.01)
 
 
+@pytest.mark.long
 def test_sigterm_saves_and_the_rest_gives_the_same_weights(recipe: Path, tiny: Path, tmp_path: Path):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     _run(_words(recipe, tiny, whole, "--epochs", 2))
@@ -116,6 +117,7 @@ def test_sigterm_saves_and_the_rest_gives_the_same_weights(recipe: Path, tiny: P
     _assert_same(whole, stopped)
 
 
+@pytest.mark.long
 def test_a_requeued_job_goes_on_by_itself(recipe: Path, tiny: Path, tmp_path: Path):
     out, folder = tmp_path / "run", tmp_path / "bin"
     folder.mkdir()

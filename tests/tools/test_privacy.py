@@ -72,6 +72,7 @@ def found(folder: Path, printed: str) -> list[str]:
     return hits
 
 
+@pytest.mark.long
 def test_no_output_of_any_command_holds_a_secret(
     archive: Path, trained: Path, classifier: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

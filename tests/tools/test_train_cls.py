@@ -180,6 +180,7 @@ def _wait_for_a_checkpoint(process: subprocess.Popen[str], out: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["images", "patches"])
+@pytest.mark.long
 def test_a_killed_training_ends_as_if_nothing_had_happened(
     source: str, small: Path, images: Path, store: Path, program: Path, tmp_path: Path
 ):
@@ -216,6 +217,7 @@ def test_a_killed_training_ends_as_if_nothing_had_happened(
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
+@pytest.mark.long
 def test_two_processes_end_with_the_same_weights(
     small: Path, images: Path, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -405,6 +405,7 @@ def _interrupt(process: subprocess.Popen[str], checkpoint: Path) -> str:
             assert time.monotonic() < deadline + 60, "Ctrl-C does not end the run"
 
 
+@pytest.mark.long
 def test_an_interrupted_run_says_how_it_goes_on_and_does(phantom: Path, recipe: Path, tmp_path: Path):
     out = tmp_path / "run"
     coco = str(phantom / "coco.json")
