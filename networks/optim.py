@@ -92,17 +92,18 @@ def learning_rate_factor(
     """Return the factor on the learning rate at an optimiser step: warm-up, then the schedule.
 
     A run shorter than the warm-up still gets it in full shape: the warm-up takes at most half of all steps.
-    ``time_gone`` is the share of a limit of time that is gone. Where it is ahead of the steps, a cosine ends
-    with the time, as a schedule within a budget should (Li et al. 2020, Budgeted training).
+    ``time_gone`` is the share of a limit of time that is gone. Where it is ahead of the steps, a cosine and
+    its warm-up end with the time, as a schedule within a budget should (Li et al. 2020, Budgeted training).
     """
-    warmup = min(optim.warmup_steps, steps // 2)
 
     def factor(step: int) -> float:
+        end = float(steps)
+        if optim.schedule == "cosine" and (gone := time_gone()) * steps > step:
+            end = step / gone  # at the rate so far
+        warmup = min(optim.warmup_steps, end // 2)
         if step < warmup:
             return 1e-3 + (1 - 1e-3) * step / warmup
         if optim.schedule == "cosine":
-            gone = time_gone()
-            end = step / gone if gone * steps > step else steps  # at the rate so far
             progress = (step - warmup) / max(1, end - warmup)
             return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
         if optim.schedule == "step":

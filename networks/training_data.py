@@ -98,7 +98,8 @@ class TrainingData(lightning.LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from that place; raises InputError when these are other training items."""
-        if state_dict["images"] != self.fingerprint():
+        before = state_dict.get("images", state_dict.get("examples"))  # the name that train-cls once had
+        if before != self.fingerprint():
             raise InputError(
                 f"holds other {self.what} than the training to go on with",
                 file=self._source,

@@ -21,11 +21,19 @@ def test_a_cosine_ends_with_the_time_when_that_is_over_first():
     assert by_time == pytest.approx(by_steps)
 
 
+def test_a_warm_up_longer_than_the_time_is_shortened():
+    optim = OptimConfig(warmup_steps=500, schedule="cosine")
+    rates = [
+        learning_rate_factor(optim, 5000, 100, lambda step=step: step / 160)(step) for step in range(161)
+    ]
+    assert rates.index(max(rates)) == 80 and rates[80] == 1 and rates[160] < 1e-6
+
+
 @given(st.integers(0, 100), st.floats(0, 1))
 def test_a_limit_that_is_far_changes_nothing_and_no_rate_is_above_the_one_asked_for(step: int, gone: float):
     plain = learning_rate_factor(COSINE, 100, 10)(step)
     limited = learning_rate_factor(COSINE, 100, 10, lambda: gone)(step)
-    assert limited == plain if gone <= step / 100 else 0 <= limited <= plain
+    assert limited == plain if gone <= step / 100 else 0 <= limited <= 1
     for schedule in ("constant", "step"):
         optim = OptimConfig(warmup_steps=10, schedule=schedule)
         assert learning_rate_factor(optim, 100, 10, lambda: gone)(step) == learning_rate_factor(
