@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def classify(arguments: Arguments) -> int:
     """Run every model on the cases, write what came out, and print the tables."""
-    for other in ("report.html", "comparison.json"):  # of evaluate and of compare
+    for other in ("intervals.csv", "comparison.json"):  # of evaluate and of compare
         check_outputs(arguments.out, {}, arguments.read, other=other)
     task, folders = one_task(arguments), model_folders(arguments)
     scored: dict[str, list[ScoredCase]] = {}

@@ -115,6 +115,9 @@ class Arguments:
             raise InputError(
                 "must not be negative", field="--error-images", value=self.error_images, remedy="0 reads none"
             )
+        if not self.report and self.images not in ("auto", "none"):
+            told = "are of the report, which --no-report leaves out"
+            raise InputError(told, field="--images", value=self.images, remedy="leave one of them out")
         if self.calibration is not None and self.fit_calibration is not None:
             raise InputError(
                 "cannot go with --fit-calibration",

@@ -302,6 +302,14 @@ def test_what_does_not_fit_is_refused(
     three = make("three", Task("images", {name: (name,) for name in ("normal", "benign", "malignant")}))
     assert "two classes" in _refused(capsys, coco, "--model", three, *ends, "--threshold", 0.5)
     assert not out.exists() or not (out / "scores.csv").exists()
+    for name in (
+        "intervals.csv",
+        "comparison.json",
+    ):  # results of evaluate, with a report or without, and compare
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("")
+        told = _refused(capsys, coco, "--model", images, "--out", tmp_path / name)
+        assert "holds the results of another command" in told
 
 
 def test_a_model_of_three_classes(phantom: Path, make: Maker, tmp_path: Path):

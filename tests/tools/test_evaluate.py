@@ -556,7 +556,11 @@ def test_the_report_has_the_pictures_that_can_be_read(evaluate, truth, predictio
 
 @pytest.mark.parametrize(
     ("options", "told"),
-    [(["--images", "some"], "images"), (["--image-root", "/nowhere/at/all"], "--image-root: no such folder")],
+    [
+        (["--images", "some"], "images"),
+        (["--images", "all"], "--no-report leaves out"),
+        (["--image-root", "/nowhere/at/all"], "--image-root: no such folder"),
+    ],
 )
 def test_a_wrong_choice_of_images_is_refused(evaluate, truth, predictions, tmp_path, capsys, options, told):
     assert evaluate(truth, predictions, *options) == 2

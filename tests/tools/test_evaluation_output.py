@@ -151,9 +151,12 @@ def test_what_is_fitted_does_not_lie_among_the_results(evaluate, tmp_path, capsy
     assert "--fit-fusion: lies among the results" in capsys.readouterr().err
 
 
-def test_results_of_compare_are_not_mixed_with_those_of_evaluate(evaluate, tmp_path, capsys):
+@pytest.mark.parametrize("name", ["comparison.json", "numbers.csv"])
+def test_results_of_compare_and_classify_are_not_mixed_with_those_of_evaluate(
+    name, evaluate, tmp_path, capsys
+):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "comparison.json").write_text("{}")
+    (tmp_path / "out" / name).write_text("{}")
     assert evaluate() == 2
     assert "holds the results of another command" in capsys.readouterr().err
 
