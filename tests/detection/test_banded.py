@@ -69,6 +69,7 @@ def test_a_convolution_keeps_three_copies_of_its_kernel_whatever_sizes_it_sees()
 @pytest.mark.parametrize(
     "name", ["_convolution_pointwise", "_convolution_pointwise_", "_reorder_convolution_weight"]
 )
+@pytest.mark.long
 def test_a_torch_without_a_private_operation_runs_plainly(name):
     code = (
         "import sys, torch\n"

@@ -30,6 +30,7 @@ if sys.argv[2] == "error":
 
 
 @pytest.mark.parametrize(("how", "code"), [("end", 0), ("error", 2)])
+@pytest.mark.long
 def test_a_process_ends_although_its_readers_leave_sigterm_to_it(
     coco: Coco, tmp_path: Path, how: str, code: int
 ):

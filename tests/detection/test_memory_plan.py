@@ -68,6 +68,7 @@ def _counted(setup: TrainingSetup) -> int:
     ],
     ids=describe_setup,
 )
+@pytest.mark.long
 def test_the_plan_is_within_fifteen_percent_of_a_real_step(setup: TrainingSetup):
     assert rehearse(setup).peak == pytest.approx(_counted(setup), rel=0.15)
 

@@ -203,6 +203,7 @@ def test_calibration_runs_the_network_alone(model_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["qconv2d_pointwise", "qconv_prepack"])
+@pytest.mark.long
 def test_a_torch_without_a_private_operation_has_no_int8(name):
     code = (
         "import sys, torch\n"

@@ -155,6 +155,7 @@ for part in ("inference", "training"):
 
 
 class TestStockIsMeasuredInAnotherProcess:
+    @pytest.mark.long
     def test_before_it_is_built_here(self, tmp_path, monkeypatch):
         class Stop(Exception):
             pass
@@ -177,6 +178,7 @@ class TestStockIsMeasuredInAnotherProcess:
         assert stock.step == STOCK and stock.precision == "fp32" and ours.precision == "bf16"
         assert ours.ratio == pytest.approx(stock.seconds / ours.seconds)
 
+    @pytest.mark.long
     def test_and_its_failure_is_told(self, tmp_path, capfd):
         with pytest.raises(InputError, match=r"stock torchvision.*--shrink"):
             measure_stock("inference", np.zeros((0, 0), np.float32), 1, tmp_path, CPU)
