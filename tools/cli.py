@@ -26,7 +26,7 @@ COMMANDS = {
     "train-cls": ("train_cls", "train a classifier of whole mammograms, of patches or of lesions"),
     "cross-validate": (
         "cross_validate",
-        "train, score and evaluate a detector fold by fold",
+        "train, score and evaluate a detector or a classifier of images fold by fold",
     ),
     "calibrate": ("calibrate", "make a detector ready for int8 on your own images"),
     "score": ("score", "score files, folders or a COCO file with a trained detector"),

@@ -8,6 +8,7 @@ A tool is a frozen dataclass with a documented field per argument and a function
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -111,6 +112,26 @@ def given_options(
     """
     parser = _parser(arguments, prog, positional, passed_on)
     return parser.parse_args(_words(arguments, argv, passed_on), defaults=False)
+
+
+def early_option(argv: Sequence[str] | None, name: str) -> str | None:
+    """Return an option that decides which others there are, None when neither words nor recipes give it.
+
+    Nothing is refused: a recipe that cannot be read is told of when all options are parsed.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    found: str | None = None
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
+        key, equals, value = word.partition("=")
+        told = value if equals else following
+        if key == f"--{name}":
+            found = told
+        elif key == "--config":
+            with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
+                recipe = yaml.safe_load(Path(told).read_text(encoding="utf-8"))
+                own = recipe.get(name) if isinstance(recipe, dict) else None
+                found = found if own is None else str(own)
+    return found
 
 
 def write_config(arguments: Any, path: str | os.PathLike[str]) -> None:

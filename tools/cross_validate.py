@@ -2,10 +2,11 @@
 
     mammodet cross-validate coco.json --out cv --folds 5 --config configs/demo.yaml
     mammodet cross-validate coco.json --out cv --folds 5 --config configs/demo.yaml   # goes on after a kill
+    mammodet cross-validate coco.json --out cv_sppnet --method train-cls --config configs/sppnet.yaml
 
 OUT gets folds/ (COCO files), fold_N/ (train, scores and report of each fold), predictions.json (every image
-by the model that has not seen it), report/ (their evaluation), cross_validation.json, table3.csv, table3.md,
-table3.tex and config.yaml.
+by the model that has not seen it; of classifiers scores.csv), report/ (their evaluation),
+cross_validation.json, table3.csv, table3.md, table3.tex and config.yaml.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -27,11 +28,10 @@ from mammodet.evaluation.cross_validation import blocks, summary, table_csv, tab
 from mammodet.evaluation.latex import cross_validation_table
 from mammodet.evaluation.protocol import Protocol
 from mammodet.tools.child_process import Stopped
-from mammodet.tools.command import INTERRUPTED, PassedOn, given_options, plain_options, run
+from mammodet.tools.command import INTERRUPTED, early_option, given_options, plain_options, run
 from mammodet.tools.cross_validation_folds import Fold, require_same_settings, write_folds
-from mammodet.tools.cross_validation_steps import Method, StepFailed, Steps, predictions
-from mammodet.tools.detector_arguments import Arguments as TrainingArguments
-from mammodet.tools.training_loop import LAST_CHECKPOINT, MODEL_NAME, STOPPED_NAME
+from mammodet.tools.cross_validation_methods import METHODS, Method, check_weight_files, check_weights
+from mammodet.tools.cross_validation_steps import StepFailed, Steps
 
 _PROG = "mammodet cross-validate"
 SCHEMA = "mammodet.cross_validation/1"
@@ -39,25 +39,9 @@ SCHEMA = "mammodet.cross_validation/1"
 _WAIT_S = 60.0
 
 
-DETECTOR = Method(
-    train="train-det",
-    score="score",
-    options=PassedOn(
-        "training",
-        TrainingArguments,
-        {"train": "", "val": None, "out": "", "resume": False, "requeue": False},
-    ),
-    checkpoint=LAST_CHECKPOINT,
-    model=MODEL_NAME,
-    stopped=STOPPED_NAME,
-    for_score=("device", "precision"),
-    changeable=("device", "workers"),
-)
-
-
 @dataclass(frozen=True)
 class Arguments:
-    """Train, score and evaluate a detector fold by fold, each patient being tested once.
+    """Train, score and evaluate fold by fold, each patient being tested once.
 
     All options of the command that trains can be given too, on the command line or in the recipe.
 
@@ -65,13 +49,16 @@ class Arguments:
         coco: COCO file with all images.
         out: folder for everything; the same command with the same folder goes on after an interruption.
         training: the options of the training.
+        method: the command that trains, a detector or a classifier of whole images; its options are added to
+            these.
         folds: number of folds; each is the test set once.
         val_share: fraction of the patients outside the test fold that choose the best weights; with 5 folds
             the default leaves 0.7, 0.1 and 0.2 of the patients for training, validation and test. 0 keeps the
             last weights.
         split_seed: another seed gives other folds (--seed is that of the trainings).
         pixels: whether to read all images first and refuse folds that share pixels under two names.
-        score_threshold: boxes below this do not count for images, breasts and lesions; COCO AP uses all.
+        score_threshold: boxes below this do not count for images, breasts and lesions, COCO AP uses all;
+            images with a score below this are not malignant; null takes 0.3 of boxes, 0.5 of images.
         suppression_iou: a benign box that overlaps a malignant one by more than this IoU is dropped.
         lesion_iou: a box speaks for a true lesion when their IoU is above this.
     """
@@ -79,24 +66,35 @@ class Arguments:
     coco: Path
     out: Path
     training: Any
+    method: Literal["train-det", "train-cls"] = "train-det"
     folds: int = 5
     val_share: float = 0.125
     split_seed: int = 0
     pixels: bool = True
-    score_threshold: float = 0.3
+    score_threshold: float | None = None
     suppression_iou: float = 0.5
     lesion_iou: float = 0.0
 
     def __post_init__(self) -> None:
         # Refuses thresholds that the evaluation would refuse after the first training.
-        Protocol(self.score_threshold, self.suppression_iou, self.lesion_iou)
+        self.protocol(Protocol().score_threshold)
+
+    def protocol(self, score_threshold: float) -> Protocol:
+        """Return the thresholds, with this one unless another is given."""
+        given = score_threshold if self.score_threshold is None else self.score_threshold
+        return Protocol(given, self.suppression_iou, self.lesion_iou)
 
 
-def main(argv: Sequence[str] | None = None, method: Method = DETECTOR) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run ``mammodet cross-validate`` and return its exit code."""
+    # Which options there are depends on it. An unknown one is refused when all options are parsed.
+    method = METHODS.get(early_option(argv, "method") or "", METHODS["train-det"])
     how: dict[str, Any] = {"prog": _PROG, "positional": ("coco",), "passed_on": method.options}
 
     def work(arguments: Arguments) -> int:
+        if arguments.method != method.train:  # abbreviated, or in a recipe given as text
+            remedy = f"give --method {arguments.method} on the command line, in full"
+            raise InputError("was not understood", field="--method", value=arguments.method, remedy=remedy)
         recipe = given_options(Arguments, argv, **how).get("recipe")
         return cross_validate(arguments, method, () if recipe is None else vars(recipe).keys())
 
@@ -109,7 +107,11 @@ def cross_validate(arguments: Arguments, method: Method, given_recipe: Collectio
     ``given_recipe`` names the fields of the recipe that were asked for; the others follow prepared images.
     """
     coco = read_coco(arguments.coco)
-    arguments = replace(arguments, training=_training(arguments.training, coco, given_recipe))
+    protocol = arguments.protocol(method.score_threshold)
+    method.check(arguments.training, protocol)
+    check_weight_files(arguments.training.weights, arguments.folds)
+    training = _with_recipe(arguments.training, coco, given_recipe)
+    arguments = replace(arguments, training=training, score_threshold=protocol.score_threshold)
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     try:
@@ -125,11 +127,13 @@ def cross_validate(arguments: Arguments, method: Method, given_recipe: Collectio
                 seed=arguments.split_seed,
                 pixels=arguments.pixels,
             )
-            protocol = Protocol(arguments.score_threshold, arguments.suppression_iou, arguments.lesion_iou)
             held = () if lock is None else (lock,)
             steps = Steps(out, arguments.folds, method, arguments.training, protocol, held)
+            waiting = [fold for fold in folds if not steps.is_trained(fold)]
+            if warning := check_weights(arguments.training.weights, waiting):
+                print(f"{_PROG}: warning: {warning}", file=sys.stderr)
             told = [steps.run(fold) for fold in folds]
-            _write(steps, arguments.coco, folds, told)
+            _write(steps, coco, folds, told)
     except Stopped:
         print(f"\n{_PROG}: interrupted; the same command goes on", file=sys.stderr)
         return INTERRUPTED
@@ -139,22 +143,8 @@ def cross_validate(arguments: Arguments, method: Method, given_recipe: Collectio
     return 0
 
 
-def _training(training: Any, coco: Coco, given: Collection[str]) -> Any:
+def _with_recipe(training: Any, coco: Coco, given: Collection[str]) -> Any:
     """Return the options of the training, with the recipe of prepared images where they are."""
-    if training.sampling.hard_negatives is not None:
-        raise InputError(
-            "the model that found them may have seen the patients of a test fold",
-            field="--sampling.hard_negatives",
-            value=training.sampling.hard_negatives,
-            remedy="leave it out, or train the folds one by one with mammodet train-det",
-        )
-    if training.trainer.devices != 1 or training.trainer.num_nodes != 1:
-        raise InputError(
-            "a cross-validation trains on one device",
-            field="--trainer.devices, --trainer.num_nodes",
-            value=(training.trainer.devices, training.trainer.num_nodes),
-            remedy="split --folds and mammodet train-det train the folds on many",
-        )
     own = prepared_recipe(coco)
     if own is None:
         return training
@@ -163,18 +153,18 @@ def _training(training: Any, coco: Coco, given: Collection[str]) -> Any:
     return replace(training, recipe=wanted)
 
 
-def _write(steps: Steps, coco: Path, folds: Sequence[Fold], told: Sequence[dict[str, Any]]) -> None:
-    """Write the pooled predictions with their report, and the table; print it."""
-    out = steps.out
-    pooled = [one for fold in folds for one in read_json(predictions(fold))]
-    write_json(out / "predictions.json", pooled, indent=None)
-    steps.evaluate(coco, out / "predictions.json", out / "report")
+def _write(steps: Steps, coco: Coco, folds: Sequence[Fold], told: Sequence[dict[str, Any]]) -> None:
+    """Write the pooled results with their report, and the table; print it."""
+    out, method = steps.out, steps.method
+    results = out / method.results
+    method.pool([fold.scores for fold in folds], out)
+    steps.evaluate(method.judged(coco, out), results, out / "report")
     table = blocks([fold["metrics"] for fold in told])
     write_json(
         out / "cross_validation.json",
         {
             "schema": SCHEMA,
-            "method": steps.method.train,
+            "method": method.train,
             "standard_deviation": "of the sample: n - 1 in the denominator, n = folds that have the metric",
             "summary": summary(table),
             "pooled": read_json(out / "report" / "metrics.json"),
@@ -185,12 +175,14 @@ def _write(steps: Steps, coco: Path, folds: Sequence[Fold], told: Sequence[dict[
     write_text(out / "table3.md", table_markdown(table))
     write_text(out / "table3.tex", cross_validation_table(table))
     print(f"\n{table_text(table)}\n")
-    unread = sum(fold["test"]["unread"] for fold in told)
+    unread, others = (sum(fold["test"][name] for fold in told) for name in ("unread", "not_judged"))
     if unread:
-        print(f"{unread} images could not be read and count as images in which nothing was found")
+        print(f"{unread} images could not be read and {method.unread}")
+    if others:
+        print(f"{others} images of classes that the task does not know are left out")
     tables = ", ".join(str(out / f"table3.{suffix}") for suffix in ("csv", "md", "tex"))
     print(f"table: {tables}; all numbers: {out / 'cross_validation.json'}")
-    print(f"all images, each by the model that has not seen it: {out / 'predictions.json'}, {out / 'report'}")
+    print(f"all images, each by the model that has not seen it: {results}, {out / 'report'}")
 
 
 if __name__ == "__main__":

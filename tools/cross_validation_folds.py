@@ -29,6 +29,11 @@ class Fold:
     val: Path | None
     test: Path
 
+    @property
+    def scores(self) -> Path:
+        """The folder of what the fold's model says of the test images."""
+        return self.folder / "scores"
+
 
 def require_same_settings(
     coco: Path, out: Path, options: Mapping[str, Any], changeable: Collection[str]
@@ -45,12 +50,15 @@ def require_same_settings(
     recorded = {key: value for key, value in options.items() if key not in {"coco", "out", *changeable}}
     now = {"coco_sha256": hashlib.sha256(coco.read_bytes()).hexdigest(), "options": recorded}
     path = out / STATE
-    if not path.is_file() or not (out / _SPLIT_DONE).is_file():  # nothing is done yet
+    if not any(out.glob("fold_*")):  # nothing is trained yet
+        if path.is_file() and read_json(path) != {"mammodet": version("mammodet"), **now}:
+            (out / _SPLIT_DONE).unlink(missing_ok=True)
         write_json(path, {"mammodet": version("mammodet"), **now})
         return
-    before = read_json(path)
+    before = read_json(path) if path.is_file() else None
     if not isinstance(before, dict) or not isinstance(before.get("options"), dict):
         raise InputError("is no state of a cross-validation", file=path, remedy="give another --out")
+    before["options"].setdefault("method", "train-det")  # the only one of earlier versions
     if before.get("coco_sha256") != now["coco_sha256"]:
         problem = "differs from the file that this cross-validation was started with"
         raise InputError(

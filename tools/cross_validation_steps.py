@@ -16,39 +16,10 @@ from mammodet.datasets.splits import group_by_patient
 from mammodet.evaluation.protocol import Protocol
 from mammodet.tools import evaluate
 from mammodet.tools.child_process import Stopped, run_child
-from mammodet.tools.command import PassedOn, plain_options
+from mammodet.tools.command import plain_options
 from mammodet.tools.cross_validation_folds import Fold
-
-
-@dataclass(frozen=True)
-class Method:
-    """What a cross-validation runs in every fold: a command that trains, and one that scores with its model.
-
-    This is the only place that knows a detector from another kind of model.
-
-    Parameters
-    ----------
-    train, score:
-        The two commands of ``mammodet``; ``train`` takes ``--train``, ``--val``, ``--out`` and ``--resume``.
-    options:
-        The options of ``train`` that a cross-validation takes among its own.
-    checkpoint, model, stopped:
-        Below the folder of the training: what is there when it can go on, what ``score`` needs, and what is
-        there only while it waits to be gone on with.
-    for_score:
-        Options of the training that ``score`` gets as well.
-    changeable:
-        Options that may change when an interrupted cross-validation goes on.
-    """
-
-    train: str
-    score: str
-    options: PassedOn
-    checkpoint: Path
-    model: str
-    stopped: str
-    for_score: tuple[str, ...]
-    changeable: tuple[str, ...]
+from mammodet.tools.cross_validation_methods import Method, weights_of_fold
+from mammodet.tools.training_loop import LAST_CHECKPOINT, MODEL_NAME, STOPPED_NAME
 
 
 class StepFailed(Exception):
@@ -101,15 +72,14 @@ class Steps:
         shown = ", ".join(f"{name} {one['images']} images" for name, one in sizes.items())
         patients = ", ".join(str(one["patients"]) for one in sizes.values())
         self._say(fold, f"{shown} ({patients} patients)")
-        model = fold.folder / "train" / self.method.model
-        scores = fold.folder / "scores"
+        model = fold.folder / "train" / MODEL_NAME
         self._step(fold, "training", "trained", model, self._train)
-        self._step(fold, "scoring", "scored", predictions(fold), self._score)
+        self._step(fold, "scoring", "scored", self._results(fold), self._score)
         self._step(fold, "evaluation", "evaluated", fold.folder / "report" / "metrics.json", self._evaluate)
         metrics = read_json(fold.folder / "report" / "metrics.json")
-        scored = len(read_coco(scores / "images.json").images)
         sizes["test"] |= {name: metrics["counts"][name] for name in ("breasts", "lesions")}
-        sizes["test"]["unread"] = sizes["test"]["images"] - scored
+        scored, judged = self.method.scored(fold.scores), metrics["counts"]["images"]
+        sizes["test"] |= {"unread": sizes["test"]["images"] - scored, "not_judged": max(0, scored - judged)}
         return {"fold": fold.number, **sizes, "metrics": metrics}
 
     def evaluate(self, truth: Path, results: Path, out: Path) -> None:
@@ -117,6 +87,10 @@ class Steps:
         rules = self.protocol
         thresholds = (rules.score_threshold, rules.suppression_iou, rules.lesion_iou)
         evaluate.evaluate_files(evaluate.Arguments(truth, results, out, *thresholds))
+
+    def is_trained(self, fold: Fold) -> bool:
+        """Tell whether the model of a fold is there."""
+        return (fold.folder / "trained.json").is_file()
 
     def _step(self, fold: Fold, name: str, done: str, product: Path, work: Callable[[Fold], None]) -> None:
         marker = fold.folder / f"{done}.json"
@@ -139,32 +113,32 @@ class Steps:
         # Absolute, since the configuration that the training keeps is read wherever the rerun is started.
         paths = {name: str(path.absolute()) for name, path in files.items() if path is not None}
         options = plain_options(self.training)
-        if (out / self.method.checkpoint).is_file():
+        if (out / LAST_CHECKPOINT).is_file():
             changed = paths | {name: str(options[name]) for name in self.method.changeable}
             words = ["--config", str(out / "config.yaml"), *_options(changed), "--resume"]
         else:
             recipe = fold.folder / "recipe.yaml"
             wanted = {name: options[name] for name in self.method.options.names()}
+            wanted["weights"] = weights_of_fold(wanted["weights"], fold)
             write_text(recipe, yaml.safe_dump({**paths, **wanted}, sort_keys=False))
             words = ["--config", str(recipe)]
         self._command(fold, out, [self.method.train, *words])
-        if (out / self.method.stopped).is_file():
+        if (out / STOPPED_NAME).is_file():
             raise Stopped  # by a signal to the training alone, which then ends with exit code 0
 
     def _score(self, fold: Fold) -> None:
-        out = fold.folder / "scores"
         options = plain_options(self.training)
         given = {name: str(options[name]) for name in self.method.for_score}
-        given |= {
-            "model": str(fold.folder / "train" / self.method.model),
-            "out": str(out),
-            "overlays": "none",
-            "score-threshold": str(self.protocol.score_threshold),
-        }
-        self._command(fold, out, [self.method.score, str(fold.test), *_options(given)])
+        given |= {"model": str(fold.folder / "train" / MODEL_NAME), "out": str(fold.scores)}
+        given |= self.method.score_options(self.protocol)
+        self._command(fold, fold.scores, [self.method.score, str(fold.test), *_options(given)])
 
     def _evaluate(self, fold: Fold) -> None:
-        self.evaluate(fold.test, predictions(fold), fold.folder / "report")
+        truth = self.method.judged(read_coco(fold.test), fold.scores)
+        self.evaluate(truth, self._results(fold), fold.folder / "report")
+
+    def _results(self, fold: Fold) -> Path:
+        return fold.scores / self.method.results
 
     def _command(self, fold: Fold, out: Path, words: Sequence[str]) -> None:
         code = run_child(words, keep_open=self.keep_open)
@@ -174,11 +148,6 @@ class Steps:
 
     def _say(self, fold: Fold, line: str) -> None:
         print(f"fold {fold.number} of {self.folds}: {line}", flush=True)
-
-
-def predictions(fold: Fold) -> Path:
-    """Return where the results of a fold's test images lie."""
-    return fold.folder / "scores" / "predictions.json"
 
 
 def _options(values: Mapping[str, str]) -> Iterator[str]:

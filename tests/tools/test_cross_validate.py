@@ -15,9 +15,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mammodet.classification.model_file import read_header as read_classifier
 from mammodet.datasets.coco import read_coco
+from mammodet.datasets.errors import InputError
 from mammodet.detection.model_file import read_header
 from mammodet.tools import cli
+from mammodet.tools.cross_validation_folds import require_same_settings, write_folds
 
 FOLDS = 2
 
@@ -57,6 +60,7 @@ def _steps(shown: str) -> list[str]:
     return re.findall(r"^fold \d of \d: (?:training|scoring|evaluation).*$", shown, re.MULTILINE)
 
 
+@pytest.mark.long
 def test_every_image_is_predicted_by_the_model_that_has_not_seen_it(coco: Path, finished: Path):
     whole = read_coco(coco)
     tested: list[int] = []
@@ -76,6 +80,7 @@ def test_every_image_is_predicted_by_the_model_that_has_not_seen_it(coco: Path, 
     assert sorted(tested) == sorted(whole.image_by_id)
 
 
+@pytest.mark.long
 def test_the_numbers_are_those_of_each_folds_report(finished: Path):
     document = json.loads((finished / "cross_validation.json").read_text())
     reports = [
@@ -95,6 +100,7 @@ def test_the_numbers_are_those_of_each_folds_report(finished: Path):
     assert r"\textit{Breast level}" in (finished / "table3.tex").read_text()
 
 
+@pytest.mark.long
 def test_the_pooled_predictions_can_be_evaluated(coco: Path, finished: Path, tmp_path: Path):
     words = [
         "--ground-truth",
@@ -107,6 +113,7 @@ def test_the_pooled_predictions_can_be_evaluated(coco: Path, finished: Path, tmp
     assert cli.main(["evaluate", *map(str, words)]) == 0
 
 
+@pytest.mark.long
 def test_a_finished_run_does_nothing_again(coco: Path, recipe: Path, finished: Path, capfd):
     before = _state(finished)
     assert cli.main(_words(coco, recipe, finished)) == 0
@@ -120,11 +127,13 @@ def test_a_finished_run_does_nothing_again(coco: Path, recipe: Path, finished: P
     assert {name for name in before if before[name] != after[name] and name.startswith("fold")} == set()
 
 
+@pytest.mark.long
 def test_the_written_configuration_repeats_the_run(finished: Path, capfd):
     assert cli.main(["cross-validate", "--config", str(finished / "config.yaml")]) == 0
     assert "fold 2 of 2: evaluation is done" in capfd.readouterr().out
 
 
+@pytest.mark.long
 def test_what_is_not_finished_is_done_and_the_rest_is_kept(
     coco: Path, recipe: Path, finished: Path, tmp_path: Path, capfd
 ):
@@ -157,6 +166,7 @@ def test_what_is_not_finished_is_done_and_the_rest_is_kept(
         (["--score-threshold", 0.5], "score_threshold"),
     ],
 )
+@pytest.mark.long
 def test_other_settings_are_refused(
     more: list[object], told: str, coco: Path, recipe: Path, finished: Path, capfd
 ):
@@ -167,6 +177,7 @@ def test_other_settings_are_refused(
     assert _state(finished) == before
 
 
+@pytest.mark.long
 def test_other_data_are_refused(coco: Path, recipe: Path, finished: Path, capfd):
     other = coco.with_name("other.json")
     other.write_text(coco.read_text() + "\n")
@@ -175,12 +186,14 @@ def test_other_data_are_refused(coco: Path, recipe: Path, finished: Path, capfd)
     assert error.count("\n") == 1 and "other.json" in error
 
 
+@pytest.mark.long
 def test_where_it_runs_may_change(coco: Path, recipe: Path, finished: Path, capfd):
     assert cli.main(_words(coco, recipe, finished, "--workers", 1)) == 0
     assert cli.main(_words(coco, recipe, finished)) == 0
     assert "error" not in capfd.readouterr().err
 
 
+@pytest.mark.long
 def test_an_error_of_the_training_is_told_once_and_ends_the_run(
     coco: Path, recipe: Path, tmp_path: Path, capfd
 ):
@@ -304,3 +317,103 @@ def test_an_interrupted_training_goes_on_inside_its_fold(
     (out / "fold_2/trained.json").unlink()
     assert cli.main(words) == 0
     assert (out / "table3.csv").read_text() == numbers
+
+
+@pytest.fixture(scope="module")
+def cls_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a recipe of SPPNet, which names the method as the configuration of a run does."""
+    path = tmp_path_factory.mktemp("cls") / "sppnet.yaml"
+    classes = "{other: [normal, benign], malignant: [malignant]}"
+    path.write_text(
+        "method: train-cls\nfolds: 2\nval_share: 0.5\nmax_steps: 1\nweights: none\nworkers: 0\n"
+        f"device: cpu\nprecision: fp32\ntask: {{classes: {classes}}}\n"
+    )
+    return path
+
+
+@pytest.mark.long
+def test_classifiers_of_images_are_cross_validated_alike(
+    coco: Path, cls_recipe: Path, finished: Path, tmp_path: Path, capfd
+):
+    """From the backbone of the detector of each fold, which has not seen the fold's test images either."""
+    out = tmp_path / "cv"
+    weights = finished / "fold_{fold}" / "train" / "model.safetensors"
+    words = ["cross-validate", str(coco), "--out", str(out), "--config", str(cls_recipe)]
+    assert cli.main([*words, "--weights", str(weights)]) == 0
+    shown = capfd.readouterr().out
+    assert "Breast level" in shown and "Lesion level" not in shown and "Boxes" not in shown
+    for number in (1, 2):
+        parts = [out / "folds" / f"fold_{number}_{part}.json" for part in ("train", "val", "test")]
+        assert [read_coco(one).image_by_id.keys() for one in parts] == [
+            read_coco(finished / "folds" / one.name).image_by_id.keys() for one in parts
+        ]
+        header = read_classifier(out / f"fold_{number}/train/model.safetensors")
+        assert header.training["start_weights"] == str(weights).replace("{fold}", str(number))
+    with (out / "scores.csv").open() as stream:
+        assert sorted(int(row["image_id"]) for row in csv.DictReader(stream)) == sorted(
+            read_coco(coco).image_by_id
+        )
+    document = json.loads((out / "cross_validation.json").read_text())
+    assert document["method"] == "train-cls" and set(document["summary"]) == {"image", "breast"}
+    assert [fold["test"]["images"] for fold in document["folds"]] == [8, 8]
+    assert {fold["metrics"]["protocol"]["image_threshold"] for fold in document["folds"]} == {0.5}
+
+    before = _state(out)
+    assert cli.main(["cross-validate", "--config", str(out / "config.yaml")]) == 0
+    assert {name for name in before if before[name] != _state(out)[name] and name.startswith("fold")} == set()
+    both = [str(finished / "predictions.json"), str(out / "scores.csv"), "--names", "detector", "SPPNet"]
+    assert cli.main(["compare", *both, "--ground-truth", str(coco), "--out", str(tmp_path / "both")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--task.positive", "other"], "--task.positive"),
+        (["--trainer.devices", 2], "--trainer.devices"),
+        (["--weights", "cv/fold_{fold}/train/model.safetensors"], "cv/fold_1/train/model.safetensors"),
+        (["--train-split", "train"], "train"),
+        (["--sampling.negatives", 1], "sampling"),
+        (["--method", "score"], "method"),
+        (["--suppression-iou", 0.4], "--suppression-iou"),
+    ],
+)
+def test_bad_options_of_classifiers_are_one_line(
+    more: list[object], told: str, coco: Path, cls_recipe: Path, tmp_path: Path, capfd
+):
+    words = [coco, "--out", tmp_path / "cv", "--config", cls_recipe, "--pixels", "false", *more]
+    assert cli.main(["cross-validate", *map(str, words)]) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1 and told in error
+    assert not (tmp_path / "cv" / "fold_1").exists()
+
+
+def test_a_method_that_only_the_parser_understands_is_refused(coco: Path, tmp_path: Path, capfd):
+    words = ["cross-validate", str(coco), "--out", str(tmp_path / "cv")]
+    assert cli.main([*words, "--config", "{method: train-cls}"]) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1 and "--method train-cls on the command line" in error
+
+
+def test_corrected_options_are_taken_while_nothing_is_trained(coco: Path, tmp_path: Path):
+    """Also those that the folds depend on; and a state of a version without --method is one of train-det."""
+    out, options = tmp_path / "cv", {"folds": 2, "weights": "none.pth", "method": "train-det"}
+    require_same_settings(coco, out, options, ())
+    first = write_folds(read_coco(coco), out, folds=2, val_share=0.5, seed=0, pixels=False)
+    require_same_settings(coco, out, options | {"folds": 4, "weights": "none"}, ())
+    assert not (out / "split.json").exists()
+    write_folds(read_coco(coco), out, folds=4, val_share=0.5, seed=0, pixels=False)
+    first[0].folder.mkdir()
+    with pytest.raises(InputError, match=r"weights: .*started with another value, 'none'"):
+        require_same_settings(coco, out, options | {"folds": 4}, ())
+    state = json.loads((out / "state.json").read_text())
+    del state["options"]["method"]
+    (out / "state.json").write_text(json.dumps(state))
+    require_same_settings(coco, out, options | {"folds": 4, "weights": "none"}, ())
+
+
+def test_classifiers_of_lesions_are_trained_fold_by_fold(coco: Path, tmp_path: Path, capfd):
+    task = ["--task.source", "lesions", "--task.subtype", "ER", "--weights", "none"]
+    words = ["cross-validate", str(coco), "--out", str(tmp_path / "cv"), "--method", "train-cls", *task]
+    assert cli.main(words) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1 and "--task.source" in error and "split --folds" in error
