@@ -29,7 +29,7 @@ from mammodet.evaluation.latex import cross_validation_table
 from mammodet.evaluation.protocol import Protocol
 from mammodet.tools.child_process import Stopped
 from mammodet.tools.command import INTERRUPTED, early_option, given_options, plain_options, run
-from mammodet.tools.cross_validation_folds import Fold, require_same_settings, write_folds
+from mammodet.tools.cross_validation_folds import Fold, planned_folds, require_same_settings, write_folds
 from mammodet.tools.cross_validation_methods import METHODS, Method, check_weight_files, check_weights
 from mammodet.tools.cross_validation_steps import StepFailed, Steps
 
@@ -109,7 +109,9 @@ def cross_validate(arguments: Arguments, method: Method, given_recipe: Collectio
     coco = read_coco(arguments.coco)
     protocol = arguments.protocol(method.score_threshold)
     method.check(arguments.training, protocol)
-    check_weight_files(arguments.training.weights, arguments.folds)
+    planned = planned_folds(arguments.out, arguments.folds, arguments.val_share)
+    waiting = [fold for fold in planned if not fold.is_trained]
+    check_weight_files(arguments.training.weights, waiting)
     training = _with_recipe(arguments.training, coco, given_recipe)
     arguments = replace(arguments, training=training, score_threshold=protocol.score_threshold)
     out = arguments.out
@@ -129,7 +131,6 @@ def cross_validate(arguments: Arguments, method: Method, given_recipe: Collectio
             )
             held = () if lock is None else (lock,)
             steps = Steps(out, arguments.folds, method, arguments.training, protocol, held)
-            waiting = [fold for fold in folds if not steps.is_trained(fold)]
             if warning := check_weights(arguments.training.weights, waiting):
                 print(f"{_PROG}: warning: {warning}", file=sys.stderr)
             told = [steps.run(fold) for fold in folds]
@@ -158,7 +159,7 @@ def _write(steps: Steps, coco: Coco, folds: Sequence[Fold], told: Sequence[dict[
     out, method = steps.out, steps.method
     results = out / method.results
     method.pool([fold.scores for fold in folds], out)
-    steps.evaluate(method.judged(coco, out), results, out / "report")
+    steps.evaluate(*method.judged(coco, out), out / "report")
     table = blocks([fold["metrics"] for fold in told])
     write_json(
         out / "cross_validation.json",

@@ -30,6 +30,11 @@ class Fold:
     test: Path
 
     @property
+    def is_trained(self) -> bool:
+        """Whether its training has ended."""
+        return (self.folder / "trained.json").is_file()
+
+    @property
     def scores(self) -> Path:
         """The folder of what the fold's model says of the test images."""
         return self.folder / "scores"
@@ -97,7 +102,7 @@ def write_folds(
 
     Raises InputError when two test parts share a patient, a study, a file or, with ``pixels``, pixels.
     """
-    planned = [_fold(out, number, bool(val_share)) for number in range(1, folds + 1)]
+    planned = planned_folds(out, folds, val_share)
     if (out / _SPLIT_DONE).is_file():
         return planned
     how = {"folds": folds, "val_share": val_share, "seed": seed}
@@ -111,6 +116,11 @@ def write_folds(
         write_coco(part)
     write_json(out / _SPLIT_DONE, how)
     return planned
+
+
+def planned_folds(out: Path, folds: int, val_share: float) -> list[Fold]:
+    """Return the folds, whether their files are there or not."""
+    return [_fold(out, number, bool(val_share)) for number in range(1, folds + 1)]
 
 
 def _fold(out: Path, number: int, validates: bool) -> Fold:

@@ -75,8 +75,8 @@ class Method(ABC):
         """Return further options of ``score``."""
 
     @abstractmethod
-    def judged(self, coco: Coco, folder: Path) -> Path:
-        """Return the COCO file that the results in ``folder`` of the images of ``coco`` are held against."""
+    def judged(self, coco: Coco, folder: Path) -> tuple[Path, Path]:
+        """Return the COCO file and the results that are evaluated, of the images of ``coco``."""
 
     @abstractmethod
     def scored(self, folder: Path) -> int:
@@ -116,9 +116,9 @@ class DetectorMethod(Method):
         """Return that no pictures are wanted, and what counts."""
         return {"overlays": "none", "score-threshold": str(protocol.score_threshold)}
 
-    def judged(self, coco: Coco, folder: Path) -> Path:
-        """Return the whole file: an image that could not be read is one without boxes."""
-        return coco.path
+    def judged(self, coco: Coco, folder: Path) -> tuple[Path, Path]:
+        """Return whole files: an image that could not be read is one without boxes."""
+        return coco.path, folder / self.results
 
     def scored(self, folder: Path) -> int:
         """Return how many images were read."""
@@ -172,9 +172,10 @@ class ClassifierMethod(Method):
         """Return that intervals are those of the evaluation."""
         return {"resamples": "0"}
 
-    def judged(self, coco: Coco, folder: Path) -> Path:
-        """Return the file of the images that have a score and no class that the task does not know."""
-        known = {int(row["image_id"]): row["truth"] for row in _rows(folder / SCORES)}
+    def judged(self, coco: Coco, folder: Path) -> tuple[Path, Path]:
+        """Return those of the images that have a score and no class that the task does not know."""
+        rows = _rows(folder / SCORES)
+        known = {int(row["image_id"]): row["truth"] for row in rows}
         kept = {
             image["id"]
             for image in coco.images
@@ -182,10 +183,11 @@ class ClassifierMethod(Method):
             or (image["id"] in known and image_truth(image, coco.annotations_of[image["id"]]) is None)
         }
         if kept == set(coco.image_by_id):
-            return coco.path
-        path = folder / "images.json"
-        write_coco(coco.subset(kept, path))
-        return path
+            return coco.path, folder / SCORES
+        images, scores = folder / "images.json", folder / "judged.csv"
+        write_coco(coco.subset(kept, images))
+        write_csv(scores, list(rows[0]), [row for row in rows if int(row["image_id"]) in kept])
+        return images, scores
 
     def scored(self, folder: Path) -> int:
         """Return how many images have a score."""
@@ -205,10 +207,10 @@ def weights_of_fold(weights: str, fold: Fold) -> str:
     return weights.replace(PLACE, str(fold.number))
 
 
-def check_weight_files(weights: str, folds: int) -> None:
+def check_weight_files(weights: str, folds: Sequence[Fold]) -> None:
     """Raise InputError unless weights with a model for each fold are files of detectors."""
-    for number in range(1, folds + 1) if PLACE in weights else ():
-        path = Path(weights.replace(PLACE, str(number)))
+    for fold in folds if PLACE in weights else ():
+        path = Path(weights_of_fold(weights, fold))
         if not path.is_file():
             remedy = "cross-validate a detector first, with as many --folds"
             raise InputError("no such file", file=path, field="--weights", remedy=remedy)

@@ -88,10 +88,6 @@ class Steps:
         thresholds = (rules.score_threshold, rules.suppression_iou, rules.lesion_iou)
         evaluate.evaluate_files(evaluate.Arguments(truth, results, out, *thresholds))
 
-    def is_trained(self, fold: Fold) -> bool:
-        """Tell whether the model of a fold is there."""
-        return (fold.folder / "trained.json").is_file()
-
     def _step(self, fold: Fold, name: str, done: str, product: Path, work: Callable[[Fold], None]) -> None:
         marker = fold.folder / f"{done}.json"
         if marker.is_file() and product.is_file():
@@ -134,8 +130,8 @@ class Steps:
         self._command(fold, fold.scores, [self.method.score, str(fold.test), *_options(given)])
 
     def _evaluate(self, fold: Fold) -> None:
-        truth = self.method.judged(read_coco(fold.test), fold.scores)
-        self.evaluate(truth, self._results(fold), fold.folder / "report")
+        truth, results = self.method.judged(read_coco(fold.test), fold.scores)
+        self.evaluate(truth, results, fold.folder / "report")
 
     def _results(self, fold: Fold) -> Path:
         return fold.scores / self.method.results

@@ -43,12 +43,15 @@ def coco(phantom: Path) -> Coco:
 def test_an_unread_image_is_left_out_of_what_scores_are_held_against(coco: Coco, tmp_path: Path):
     method, ids = METHODS["train-cls"], sorted(coco.image_by_id)
     whole = _scores(tmp_path / "whole", ids)
-    assert method.judged(coco, whole) == coco.path and method.scored(whole) == len(ids)
+    assert method.judged(coco, whole) == (coco.path, whole / "scores.csv") and method.scored(whole) == len(
+        ids
+    )
     part = _scores(tmp_path / "part", ids[1:])
-    judged = read_coco(method.judged(coco, part))
+    images, results = method.judged(coco, part)
+    judged = read_coco(images)
     assert sorted(judged.image_by_id) == ids[1:] and method.scored(part) == len(ids) - 1
     assert all(judged.image_path(image).is_file() for image in judged.images)  # from where it lies now
-    scores = read_predictions(part / "scores.csv", judged)
+    scores = read_predictions(results, judged)
     assert isinstance(scores, ImageScores) and sorted(scores.of_image) == ids[1:]
 
 
@@ -58,8 +61,11 @@ def test_images_of_classes_that_the_task_does_not_know_are_no_negatives(coco: Co
     annotations = [one for one in coco.annotations if one["image_id"] != second]
     unlabelled = replace(coco, images=images, annotations=annotations)
     scores = _scores(tmp_path / "scores", [first, second, *rest], {first: "", second: ""})
-    judged = read_coco(method.judged(unlabelled, scores))
+    images, results = method.judged(unlabelled, scores)
+    judged = read_coco(images)
     assert sorted(judged.image_by_id) == [second, *rest]  # nobody says what the second one is
+    found = read_predictions(results, judged)
+    assert isinstance(found, ImageScores) and sorted(found.of_image) == [second, *rest]
 
 
 def test_pooled_scores_are_those_of_all_folds(coco: Coco, tmp_path: Path):
@@ -76,10 +82,10 @@ def test_the_model_of_a_fold_must_have_seen_the_images_of_that_fold(coco: Coco, 
     weights = str(tmp_path / "det_{fold}.safetensors")
     assert weights_of_fold(weights, fold) == str(tmp_path / "det_1.safetensors")
     with pytest.raises(InputError, match=r"det_1.*no such file"):
-        check_weight_files(weights, 1)
+        check_weight_files(weights, [fold])
     header = ModelHeader(DetectorConfig(), Recipe(), fingerprint(coco))
     write_model(tmp_path / "det_1.safetensors", {"a": torch.zeros(1)}, header)
-    check_weight_files(weights, 1)
+    check_weight_files(weights, [fold])
     assert check_weights(weights, [fold]) is None
     few = coco.subset(list(coco.image_by_id)[1:], coco.path)
     header = ModelHeader(DetectorConfig(), Recipe(), fingerprint(few))
