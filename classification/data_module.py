@@ -43,6 +43,7 @@ class ClassifierData(TrainingData):
     """
 
     what = "cases or classes"
+    training: Examples
 
     def __init__(
         self,
@@ -57,12 +58,11 @@ class ClassifierData(TrainingData):
         super().__init__(
             training, validation, collate=collate, batch_size=batch_size, workers=workers, seed=seed
         )
-        self.examples = training
         self.balanced = balanced
 
     def sampler(self) -> EpochSampler:
         """Return a random order, balanced if wanted."""
-        examples = self.examples
+        examples = self.training
         if isinstance(examples, PatchExamples):
             draws = examples.draws(self.seed, balanced=self.balanced)
             return PatchSampler(draws, seed=self.seed, rank=self.rank, world_size=self.world_size)
@@ -78,8 +78,8 @@ class ClassifierData(TrainingData):
 
     def fingerprint(self) -> str:
         """Return that of cases and classes."""
-        return self.examples.fingerprint()
+        return self.training.fingerprint()
 
     def validation_batch(self) -> int:
         """Return how many examples are validated at once: patches, which are of one size, as in training."""
-        return self.batch_size if isinstance(self.examples, PatchExamples) else 1
+        return self.batch_size if isinstance(self.training, PatchExamples) else 1

@@ -28,6 +28,7 @@ class LesionData(TrainingData):
     """
 
     what = "images or boxes"
+    training: LesionDataset
 
     def __init__(
         self,
@@ -52,14 +53,13 @@ class LesionData(TrainingData):
             seed=seed,
             source=training.path,
         )
-        self.images = training
         self.lesion_share = lesion_share
 
     def sampler(self) -> LesionSampler:
         """Return a random order, of which a chosen share has lesions."""
-        images, annotations_of = self.images.images, self.images.annotations_of
+        coco = self.training.coco
         return LesionSampler(
-            [any(map(counts, annotations_of[image["id"]])) for image in images],
+            [any(map(counts, coco.annotations_of[image["id"]])) for image in coco.images],
             seed=self.seed,
             lesion_share=self.lesion_share,
             rank=self.rank,
@@ -68,7 +68,7 @@ class LesionData(TrainingData):
 
     def fingerprint(self) -> str:
         """Return that of images and boxes."""
-        return fingerprint(self.images)
+        return fingerprint(self.training.coco)
 
     def validation_batch(self) -> int:
         """Return how many images are validated at once: one where processes must take equally many steps."""

@@ -163,14 +163,16 @@ def calibrated_figure(calibrated: Calibrated | None) -> Figure | None:
 
 def roc_axes(axes: Axes, title: str) -> None:
     """Give matplotlib's axes the ends, names and grid of a ROC curve."""
+    _unit_square(axes, 0.02)
     axes.set(
-        xlabel="False positive rate (1 − specificity)",
-        ylabel="True positive rate (sensitivity)",
-        xlim=(-0.02, 1.02),
-        ylim=(-0.02, 1.02),
-        aspect="equal",
-        title=title,
+        xlabel="False positive rate (1 − specificity)", ylabel="True positive rate (sensitivity)", title=title
     )
+
+
+def _unit_square(axes: Axes, margin: float) -> None:
+    """Show 0 to 1 and a margin along both axes, equally long, with a grid below what is drawn."""
+    ends = (-margin, 1 + margin)
+    axes.set(xlim=ends, ylim=ends, aspect="equal")
     axes.grid(color="0.92")
     axes.set_axisbelow(True)
 
@@ -253,16 +255,8 @@ def _draw_reliability(
         axes.vlines(one.mean_score, limits.low or 0, limits.high or 1, color=colour, linewidth=1.2, alpha=0.6)
         size = 20 + 300 * one.cases / total
         axes.scatter([one.mean_score], [one.share_malignant], s=size, color=colour, alpha=0.8, linewidths=0)
-    axes.set(
-        xlabel=f"Mean {what} of the bin",
-        ylabel="Share malignant",
-        xlim=(-0.03, 1.03),
-        ylim=(-0.03, 1.03),
-        aspect="equal",
-        title=title,
-    )
-    axes.grid(color="0.92")
-    axes.set_axisbelow(True)
+    _unit_square(axes, 0.03)
+    axes.set(xlabel=f"Mean {what} of the bin", ylabel="Share malignant", title=title)
 
 
 def _draw_confusion(axes: Axes, table: Classification) -> None:

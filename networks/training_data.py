@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from mammodet.networks.loading import (
 )
 
 
-class TrainingData(lightning.LightningDataModule):
+class TrainingData(ABC, lightning.LightningDataModule):
     """Training and validation data; every process of a training gets its share of both.
 
     A kind of data says by ``sampler`` in which order it is learned, and by ``fingerprint`` which it is.
@@ -58,13 +59,13 @@ class TrainingData(lightning.LightningDataModule):
         self._loader: ResumableLoader | None = None
         self._place: dict[str, int] | None = None  # where a resumed run goes on
 
+    @abstractmethod
     def sampler(self) -> EpochSampler:
         """Return the order of this process' part of the training items."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fingerprint(self) -> str:
         """Return what tells the training items from others."""
-        raise NotImplementedError
 
     def validation_batch(self) -> int:
         """Return how many validation items are done at once."""

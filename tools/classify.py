@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def classify(arguments: Arguments) -> int:
     """Run every model on the cases, write what came out, and print the tables."""
-    for other in ("intervals.csv", "comparison.json"):  # of evaluate and of compare
-        check_outputs(arguments.out, {}, arguments.read, other=other)
+    others = ("intervals.csv", "comparison.json")  # of evaluate and of compare
+    check_outputs(arguments.out, {}, arguments.read, others=others)
     task, folders = one_task(arguments), model_folders(arguments)
     scored: dict[str, list[ScoredCase]] = {}
     for (name, folder), model in zip(folders.items(), arguments.model, strict=True):

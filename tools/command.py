@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
@@ -114,21 +114,24 @@ def given_options(
     return parser.parse_args(_words(arguments, argv, passed_on), defaults=False)
 
 
+def given_fields(given: Namespace, group: str) -> Collection[str]:
+    """Return which fields of a group, such as ``recipe``, stand in what ``given_options`` returns."""
+    own = given.get(group)
+    return () if own is None else vars(own).keys()
+
+
 def early_option(argv: Sequence[str] | None, name: str) -> str | None:
     """Return an option that decides which others there are, None when neither words nor recipes give it.
 
     Nothing is refused: a recipe that cannot be read is told of when all options are parsed.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
     found: str | None = None
-    for word, following in zip_longest(words, words[1:], fillvalue=""):
-        key, equals, value = word.partition("=")
-        told = value if equals else following
+    for key, value in _given_words(argv):
         if key == f"--{name}":
-            found = told
+            found = value
         elif key == "--config":
             with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
-                recipe = yaml.safe_load(Path(told).read_text(encoding="utf-8"))
+                recipe = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
                 own = recipe.get(name) if isinstance(recipe, dict) else None
                 found = found if own is None else str(own)
     return found
@@ -277,10 +280,16 @@ def _fail(prog: str, line: str) -> int:
 
 def _recipes(argv: Sequence[str] | None) -> str:
     """Name the recipe files of a command line, since an unknown option may stand in one of them."""
-    words = [word.partition("=") for word in (sys.argv[1:] if argv is None else argv)]
-    pairs = zip_longest(words, words[1:], fillvalue=("", "", ""))
-    names = [value or following[0] for (name, _, value), following in pairs if name == "--config"]
+    names = [value for name, value in _given_words(argv) if name == "--config"]
     return f"options ({', '.join(names)}): " if names else ""
+
+
+def _given_words(argv: Sequence[str] | None) -> Iterator[tuple[str, str]]:
+    """Yield every word of a command line with its value: what stands behind ``=``, or the word after it."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
+        name, equals, value = word.partition("=")
+        yield name, value if equals else following
 
 
 def _os_error(error: OSError) -> str:

@@ -119,7 +119,7 @@ def _compare(arguments: Arguments) -> int:
     from mammodet.evaluation.model_set_report import earlier_comparison, write_comparison  # noqa: PLC0415
 
     shared = arguments.evaluation
-    check_outputs(arguments.out, {}, {}, other="metrics.json")
+    check_outputs(arguments.out, {}, {}, others=["metrics.json"])
     names = model_names(arguments.predictions) if arguments.names is None else arguments.names
     require_names(names)
     options, protocol = evaluation_options(shared), evaluation_protocol(shared)

@@ -28,7 +28,7 @@ from mammodet.evaluation.cross_validation import blocks, summary, table_csv, tab
 from mammodet.evaluation.latex import cross_validation_table
 from mammodet.evaluation.protocol import Protocol
 from mammodet.tools.child_process import Stopped
-from mammodet.tools.command import INTERRUPTED, early_option, given_options, plain_options, run
+from mammodet.tools.command import INTERRUPTED, early_option, given_fields, given_options, plain_options, run
 from mammodet.tools.cross_validation_folds import Fold, planned_folds, require_same_settings, write_folds
 from mammodet.tools.cross_validation_methods import METHODS, Method, check_weight_files, check_weights
 from mammodet.tools.cross_validation_steps import StepFailed, Steps
@@ -95,8 +95,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.method != method.train:  # abbreviated, or in a recipe given as text
             remedy = f"give --method {arguments.method} on the command line, in full"
             raise InputError("was not understood", field="--method", value=arguments.method, remedy=remedy)
-        recipe = given_options(Arguments, argv, **how).get("recipe")
-        return cross_validate(arguments, method, () if recipe is None else vars(recipe).keys())
+        return cross_validate(
+            arguments, method, given_fields(given_options(Arguments, argv, **how), "recipe")
+        )
 
     return run(Arguments, work, argv, **how)
 

@@ -32,12 +32,16 @@ class Fold:
     @property
     def is_trained(self) -> bool:
         """Whether its training has ended."""
-        return (self.folder / "trained.json").is_file()
+        return self.marker("trained").is_file()
 
     @property
     def scores(self) -> Path:
         """The folder of what the fold's model says of the test images."""
         return self.folder / "scores"
+
+    def marker(self, done: str) -> Path:
+        """Return the file that says that a step is done: trained, scored or evaluated."""
+        return self.folder / f"{done}.json"
 
 
 def require_same_settings(
@@ -53,12 +57,16 @@ def require_same_settings(
         Options that may differ, because no result depends on them.
     """
     recorded = {key: value for key, value in options.items() if key not in {"coco", "out", *changeable}}
-    now = {"coco_sha256": hashlib.sha256(coco.read_bytes()).hexdigest(), "options": recorded}
+    now = {
+        "mammodet": version("mammodet"),
+        "coco_sha256": hashlib.sha256(coco.read_bytes()).hexdigest(),
+        "options": recorded,
+    }
     path = out / STATE
     if not any(out.glob("fold_*")):  # nothing is trained yet
-        if path.is_file() and read_json(path) != {"mammodet": version("mammodet"), **now}:
+        if path.is_file() and read_json(path) != now:
             (out / _SPLIT_DONE).unlink(missing_ok=True)
-        write_json(path, {"mammodet": version("mammodet"), **now})
+        write_json(path, now)
         return
     before = read_json(path) if path.is_file() else None
     if not isinstance(before, dict) or not isinstance(before.get("options"), dict):

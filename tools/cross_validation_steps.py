@@ -89,7 +89,7 @@ class Steps:
         evaluate.evaluate_files(evaluate.Arguments(truth, results, out, *thresholds))
 
     def _step(self, fold: Fold, name: str, done: str, product: Path, work: Callable[[Fold], None]) -> None:
-        marker = fold.folder / f"{done}.json"
+        marker = fold.marker(done)
         if marker.is_file() and product.is_file():
             self._say(fold, f"{name} is done")
             return

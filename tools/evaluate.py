@@ -91,8 +91,8 @@ def evaluate_files(arguments: Arguments) -> list[str]:
 
 def _evaluate(arguments: Arguments) -> int:
     written = {"--fit-fusion": arguments.fit_fusion, "--fit-calibration": arguments.fit_calibration}
-    for other in ("comparison.json", "numbers.csv"):  # of compare and of classify
-        check_outputs(arguments.out, written, _read_files(arguments), other=other)
+    others = ("comparison.json", "numbers.csv")  # of compare and of classify
+    check_outputs(arguments.out, written, _read_files(arguments), others=others)
     if arguments.compare is not None and Path(arguments.compare).resolve() == arguments.predictions.resolve():
         _warn(f"{arguments.compare} is compared with itself: all differences are 0")
     print("\n".join(evaluate_files(arguments)))

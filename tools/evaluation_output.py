@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from mammodet.datasets.errors import InputError
 Named = Mapping[str, str | Path | None]  # by option, such as --fit-fusion; None where it is not given
 
 
-def check_outputs(out: Path, written: Named, read: Named, *, other: str) -> None:
+def check_outputs(out: Path, written: Named, read: Named, *, others: Collection[str]) -> None:
     """Refuse outputs that cannot be written or would replace an input; nothing is made here.
 
     Parameters
@@ -22,8 +22,8 @@ def check_outputs(out: Path, written: Named, read: Named, *, other: str) -> None
         Folder of ``--out``.
     written, read:
         Files that are written beside it, and inputs.
-    other:
-        Name of a file of the other command, evaluate or compare, whose results must not be mixed with these.
+    others:
+        Names of files that other commands always write, whose results must not be mixed with these.
 
     Raises
     ------
@@ -33,10 +33,11 @@ def check_outputs(out: Path, written: Named, read: Named, *, other: str) -> None
     """
     if out.exists() and not out.is_dir():
         raise InputError("is a file, not a folder", file=out, field="--out", remedy="give a folder")
-    if (out / other).is_file():
-        remedy = "give another folder, since both commands write files of the same names"
-        told = "holds the results of another command"
-        raise InputError(told, file=out / other, field="--out", remedy=remedy)
+    for other in others:
+        if (out / other).is_file():
+            remedy = "give another folder, since both commands write files of the same names"
+            told = "holds the results of another command"
+            raise InputError(told, file=out / other, field="--out", remedy=remedy)
     _require_writable("--out", out)
     taken = {path.resolve(): option for option, path in _given(read)}
     for option, path in _given(written):

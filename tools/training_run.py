@@ -17,7 +17,7 @@ from mammodet.networks.precision import choose_device, choose_precision
 from mammodet.networks.resume import Stopped
 from mammodet.networks.training import TrainedModule
 from mammodet.networks.training_data import TrainingData
-from mammodet.tools.command import given_options, run, write_config
+from mammodet.tools.command import given_fields, given_options, run, write_config
 from mammodet.tools.training_loop import (
     MODEL_NAME,
     STOPPED_NAME,
@@ -51,8 +51,7 @@ def run_training(
         # The rooms log from the first process alone.
         level = logging.INFO if is_first() else logging.WARNING
         logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
-        given = given_options(arguments, argv, prog=prog).get("recipe")
-        return train(parsed, () if given is None else vars(given).keys())
+        return train(parsed, given_fields(given_options(arguments, argv, prog=prog), "recipe"))
 
     return run(arguments, work, argv, prog=prog)
 

@@ -99,3 +99,15 @@ def _average(network: Classifier, slope: float, half: float) -> None:
 def classifier(write_classifier: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the file of that classifier, with the default recipe."""
     return write_classifier(tmp_path_factory.mktemp("classifier") / "patches.safetensors")
+
+
+@pytest.fixture(scope="session")
+def cls_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a recipe of SPPNet, which names the method as the configuration of a run does."""
+    path = tmp_path_factory.mktemp("cls") / "sppnet.yaml"
+    classes = "{other: [normal, benign], malignant: [malignant]}"
+    path.write_text(
+        "method: train-cls\nfolds: 2\nval_share: 0.5\nmax_steps: 1\nweights: none\nworkers: 0\n"
+        f"device: cpu\nprecision: fp32\ntask: {{classes: {classes}}}\n"
+    )
+    return path

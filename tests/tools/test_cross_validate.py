@@ -320,18 +320,6 @@ def test_an_interrupted_training_goes_on_inside_its_fold(
     assert (out / "table3.csv").read_text() == numbers
 
 
-@pytest.fixture(scope="module")
-def cls_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a recipe of SPPNet, which names the method as the configuration of a run does."""
-    path = tmp_path_factory.mktemp("cls") / "sppnet.yaml"
-    classes = "{other: [normal, benign], malignant: [malignant]}"
-    path.write_text(
-        "method: train-cls\nfolds: 2\nval_share: 0.5\nmax_steps: 1\nweights: none\nworkers: 0\n"
-        f"device: cpu\nprecision: fp32\ntask: {{classes: {classes}}}\n"
-    )
-    return path
-
-
 @pytest.mark.long
 def test_classifiers_of_images_are_cross_validated_alike(
     coco: Path, cls_recipe: Path, finished: Path, tmp_path: Path, capfd
@@ -366,35 +354,6 @@ def test_classifiers_of_images_are_cross_validated_alike(
     assert cli.main(["compare", *both, "--ground-truth", str(coco), "--out", str(tmp_path / "both")]) == 0
 
 
-@pytest.mark.parametrize(
-    ("more", "told"),
-    [
-        (["--task.positive", "other"], "--task.positive"),
-        (["--trainer.devices", 2], "--trainer.devices"),
-        (["--weights", "cv/fold_{fold}/train/model.safetensors"], "cv/fold_1/train/model.safetensors"),
-        (["--train-split", "train"], "train"),
-        (["--sampling.negatives", 1], "sampling"),
-        (["--method", "score"], "method"),
-        (["--suppression-iou", 0.4], "--suppression-iou"),
-    ],
-)
-def test_bad_options_of_classifiers_are_one_line(
-    more: list[object], told: str, coco: Path, cls_recipe: Path, tmp_path: Path, capfd
-):
-    words = [coco, "--out", tmp_path / "cv", "--config", cls_recipe, "--pixels", "false", *more]
-    assert cli.main(["cross-validate", *map(str, words)]) == 2
-    error = capfd.readouterr().err
-    assert error.count("\n") == 1 and told in error
-    assert not (tmp_path / "cv" / "fold_1").exists()
-
-
-def test_a_method_that_only_the_parser_understands_is_refused(coco: Path, tmp_path: Path, capfd):
-    words = ["cross-validate", str(coco), "--out", str(tmp_path / "cv")]
-    assert cli.main([*words, "--config", "{method: train-cls}"]) == 2
-    error = capfd.readouterr().err
-    assert error.count("\n") == 1 and "--method train-cls on the command line" in error
-
-
 def test_corrected_options_are_taken_while_nothing_is_trained(coco: Path, tmp_path: Path):
     """Also those that the folds depend on; and a state of a version without --method is one of train-det."""
     out, options = tmp_path / "cv", {"folds": 2, "weights": "none.pth", "method": "train-det"}
@@ -410,11 +369,3 @@ def test_corrected_options_are_taken_while_nothing_is_trained(coco: Path, tmp_pa
     del state["options"]["method"]
     (out / "state.json").write_text(json.dumps(state))
     require_same_settings(coco, out, options | {"folds": 4, "weights": "none"}, ())
-
-
-def test_classifiers_of_lesions_are_trained_fold_by_fold(coco: Path, tmp_path: Path, capfd):
-    task = ["--task.source", "lesions", "--task.subtype", "ER", "--weights", "none"]
-    words = ["cross-validate", str(coco), "--out", str(tmp_path / "cv"), "--method", "train-cls", *task]
-    assert cli.main(words) == 2
-    error = capfd.readouterr().err
-    assert error.count("\n") == 1 and "--task.source" in error and "split --folds" in error

@@ -16,6 +16,7 @@ from mammodet.datasets.standardise import Recipe
 from mammodet.detection.model import DetectorConfig
 from mammodet.detection.model_file import ModelHeader, fingerprint, write_model
 from mammodet.evaluation.predictions import ImageScores, read_predictions
+from mammodet.tools import cli
 from mammodet.tools.command import early_option
 from mammodet.tools.cross_validation_folds import Fold
 from mammodet.tools.cross_validation_methods import (
@@ -113,3 +114,57 @@ def test_the_option_that_decides_the_others_is_found_wherever_it_stands(
         assert early_option([*words, "--config", other], "method") == "train-cls"
     assert early_option(["coco.json", "--out", "cv"], "method") is None
     assert early_option(["--config", "a.yaml", "--method", "train-det"], "method") == "train-det"
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--task.positive", "other"], "--task.positive"),
+        (["--trainer.devices", 2], "--trainer.devices"),
+        (["--weights", "cv/fold_{fold}/train/model.safetensors"], "cv/fold_1/train/model.safetensors"),
+        (["--train-split", "train"], "train"),
+        (["--sampling.negatives", 1], "sampling"),
+        (["--method", "score"], "method"),
+        (["--suppression-iou", 0.4], "--suppression-iou"),
+    ],
+)
+def test_bad_options_of_classifiers_are_one_line(
+    more: list[object], told: str, phantom: Path, cls_recipe: Path, tmp_path: Path, capfd
+):
+    words = [
+        phantom / "coco.json",
+        "--out",
+        tmp_path / "cv",
+        "--config",
+        cls_recipe,
+        "--pixels",
+        "false",
+        *more,
+    ]
+    assert cli.main(["cross-validate", *map(str, words)]) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1 and told in error
+    assert not (tmp_path / "cv" / "fold_1").exists()
+
+
+def test_a_method_that_only_the_parser_understands_is_refused(phantom: Path, tmp_path: Path, capfd):
+    words = ["cross-validate", str(phantom / "coco.json"), "--out", str(tmp_path / "cv")]
+    assert cli.main([*words, "--config", "{method: train-cls}"]) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1 and "--method train-cls on the command line" in error
+
+
+def test_classifiers_of_lesions_are_trained_fold_by_fold(phantom: Path, tmp_path: Path, capfd):
+    task = ["--task.source", "lesions", "--task.subtype", "ER", "--weights", "none"]
+    words = [
+        "cross-validate",
+        str(phantom / "coco.json"),
+        "--out",
+        str(tmp_path / "cv"),
+        "--method",
+        "train-cls",
+        *task,
+    ]
+    assert cli.main(words) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1 and "--task.source" in error and "split --folds" in error
